@@ -1,0 +1,300 @@
+"""What an experiment is: names and types here, numbers in configs/*.yaml."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ntkrepro.errors import UserError
+from ntkrepro.listing import configs_dir
+
+RECORDS_VERSION = 1  # bump by hand when the same config would give different records
+
+
+class DataSet(Enum):
+    digits = "digits"
+    gaussian = "gaussian"
+    mnist = "mnist"
+    cifar10 = "cifar10"
+
+
+# image: per image, minus its mean, over its standard deviation, so |x|^2 = n0;
+# global: minus the mean, over the standard deviation, of all train pixels; none: pixels in [0, 1]
+Normalize = Enum("Normalize", ["image", "global", "none"])
+
+
+class Targets(Enum):
+    signs = "signs"  # +1 for the first of two classes, -1 for the second; k = 1
+    onehot = "onehot"  # 0/1, k = number of classes
+
+
+class Activation(Enum):
+    relu = "relu"
+    tanh = "tanh"
+    erf = "erf"
+    gelu = "gelu"
+    identity = "identity"
+
+
+class Parametrization(Enum):
+    ntk = "ntk"  # Eq. 1
+    standard = "standard"  # Eq. S32
+
+
+class LossName(Enum):
+    mse = "mse"
+    xent = "xent"
+
+
+class Space(Enum):
+    auto = "auto"  # function space where the kernel fits, else weight space
+    function = "function"  # exact discrete dynamics from the kernel, no training
+    weights = "weights"  # the linearized network trained like the network
+    both = "both"
+
+
+class Precision(Enum):
+    float32 = "float32"
+    float64 = "float64"
+
+
+class Scale(Enum):
+    paper = "paper"
+    laptop = "laptop"
+    smoke = "smoke"
+
+
+@dataclass
+class Data:
+    name: DataSet = DataSet.digits
+    classes: list[str] = field(default_factory=list)  # in this order; none = all
+    train: int = 128  # the paper's |D|: the first of the split, after the choice of classes
+    test: int = 128
+    normalize: Normalize = Normalize.image  # type: ignore[valid-type]
+    targets: Targets = Targets.onehot
+    subspace: bool = True  # rotate the inputs into their span: exact, and faster
+    dim: int = 64  # inputs of data.name=gaussian
+    seed: int = 0  # of data.name=gaussian
+    dir: str | None = None  # TFDS folder; else $TFDS_DATA_DIR, else TFDS's default
+
+
+@dataclass
+class Model:
+    depth: int = 3  # hidden layers, the paper's L
+    width: int = 512  # the paper's n
+    activation: Activation = Activation.relu
+    parametrization: Parametrization = Parametrization.ntk
+    w_var: float = 2.0  # sigma_w^2
+    b_var: float = 0.1  # sigma_b^2; 0 = no biases
+
+
+@dataclass
+class Loss:
+    name: LossName = LossName.mse
+    scale: float = 1.0
+
+
+@dataclass
+class Optimizer:
+    lr: float = 0.1
+    momentum: float = 0.0
+    steps: int = 1024
+    batch: int | None = None  # none = full batch
+
+
+@dataclass
+class Linearized:
+    space: Space = Space.auto
+    analytic: bool = True  # also the dynamics under the analytic kernel
+    flow: bool = False  # continuous time (Eq. 10-12) in place of the exact discrete dynamics
+
+
+@dataclass
+class Log:
+    points: int = 64  # log-spaced steps, besides 0 and the last
+    steps: list[int] = field(default_factory=list)  # and these
+    outputs: int = 256  # train points, and test points, whose outputs are kept
+    weights: int = 256  # hidden weights whose displacement is kept
+    kernel: bool = True  # change of the empirical NTK and NNGP on the train points
+
+
+@dataclass
+class Experiment:
+    name: str = "experiment"
+    scale: Scale = Scale.laptop
+    seed: int = 0
+    precision: Precision = Precision.float32
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    loss: Loss = field(default_factory=Loss)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    linearized: Linearized = field(default_factory=Linearized)
+    log: Log = field(default_factory=Log)
+    results: str = "results"
+
+
+LABELS = {"name", "scale", "results", "data.dir"}  # where and under which name, not what
+
+
+def register() -> None:
+    """Make the schema and the resolver `div` known to Hydra; may be called again."""
+    ConfigStore.instance().store(name="schema", node=Experiment)
+    OmegaConf.register_new_resolver("div", lambda a, b: float(a) / float(b), replace=True)
+
+
+def to_experiment(config: DictConfig) -> Experiment:
+    """The composed config as plain dataclasses, checked. Raises UserError."""
+    try:
+        experiment = OmegaConf.to_object(config)
+    except (OmegaConfBaseException, ZeroDivisionError) as error:
+        raise UserError(first_line(error)) from error
+    assert isinstance(experiment, Experiment)
+    check(experiment)
+    return experiment
+
+
+def compose(overrides: Iterable[str]) -> Experiment:
+    """The experiment that `ntkrepro run OVERRIDES` would run. Raises UserError."""
+    register()
+    overrides = list(overrides)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(configs_dir()), version_base="1.3"):
+        try:
+            return to_experiment(hydra_compose("run", overrides))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(explain(error, overrides)) from error
+
+
+def flat(experiment: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value, enums by name."""
+    out: dict[str, Any] = {}
+    for item in fields(experiment):
+        value, key = getattr(experiment, item.name), prefix + item.name
+        if is_dataclass(value):
+            out |= flat(value, key + ".")
+        else:
+            out[key] = value.name if isinstance(value, Enum) else value
+    return out
+
+
+def run_id(experiment: Experiment) -> str:
+    """Name of the run's record: sha256 over what decides its values, first 16 hex digits.
+
+    Labels stay out, and so does whatever equals the schema's default, so that a key added later,
+    whose default is today's behaviour, keeps every stored run. A changed default needs a new
+    RECORDS_VERSION.
+    """
+    default = flat(Experiment())
+    identity = {
+        key: value
+        for key, value in flat(experiment).items()
+        if key not in LABELS and value != default[key]
+    }
+    text = json.dumps([RECORDS_VERSION, identity], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def as_dict(experiment: Experiment) -> dict[str, Any]:
+    """The config for a record's metadata, JSON-ready, without the folders of this machine."""
+    plain = lambda items: {k: v.name if isinstance(v, Enum) else v for k, v in items}  # noqa: E731
+    out = asdict(experiment, dict_factory=plain)
+    del out["results"], out["data"]["dir"]
+    return out
+
+
+def log_steps(optimizer: Optimizer, log: Log) -> list[int]:
+    """Steps at which everything is measured: 0, log-spaced, `log.steps`, the last."""
+    last = optimizer.steps
+    spaced = {round(last ** (i / max(log.points - 1, 1))) for i in range(log.points)} if last else {0}
+    return sorted({0, last} | spaced | {s for s in log.steps if s <= last})
+
+
+def check(experiment: Experiment) -> None:
+    """Raises UserError for the first value that can't be meant."""
+    data, model, loss, opt = experiment.data, experiment.model, experiment.loss, experiment.optimizer
+    rules = [
+        ("data.train", data.train, data.train >= 1, "at least 1"),
+        ("data.test", data.test, data.test >= 1, "at least 1"),
+        ("data.dim", data.dim, data.dim >= 1, "at least 1"),
+        ("model.depth", model.depth, model.depth >= 1, "at least 1 hidden layer"),
+        ("model.width", model.width, model.width >= 1, "at least 1"),
+        ("model.w_var", model.w_var, model.w_var > 0, "above 0"),
+        ("model.b_var", model.b_var, model.b_var >= 0, "0 (no biases) or above"),
+        ("loss.scale", loss.scale, loss.scale > 0, "above 0"),
+        ("optimizer.lr", opt.lr, opt.lr > 0, "above 0"),
+        ("optimizer.momentum", opt.momentum, 0 <= opt.momentum < 1, "in [0, 1)"),
+        ("optimizer.steps", opt.steps, opt.steps >= 0, "0 or above"),
+        (
+            "optimizer.batch",
+            opt.batch,
+            opt.batch is None or 1 <= opt.batch <= data.train,
+            f"null (full batch) or 1 to data.train={data.train}",
+        ),
+        ("log.points", experiment.log.points, experiment.log.points >= 1, "at least 1"),
+        ("log.outputs", experiment.log.outputs, experiment.log.outputs >= 1, "at least 1"),
+        ("log.weights", experiment.log.weights, experiment.log.weights >= 1, "at least 1"),
+        (
+            "data.targets",
+            "signs",
+            data.targets is not Targets.signs or len(data.classes) == 2,
+            f"onehot unless data.classes names two classes (now {data.classes})",
+        ),
+        (
+            "data.targets",
+            "signs",
+            data.targets is not Targets.signs or loss.name is not LossName.xent,
+            "onehot with loss.name=xent",
+        ),
+    ]
+    for key, value, holds, wanted in rules:
+        if not holds:
+            raise UserError(f"{key}={value}: must be {wanted}")
+
+
+def experiments() -> list[str]:
+    """Names of the experiments that the YAML folder holds."""
+    return sorted(path.stem for path in (configs_dir() / "experiment").glob("*.yaml"))
+
+
+def explain(error: Exception, overrides: list[str]) -> str:
+    """A composition error in one line: the key, what was given, the nearest valid ones."""
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key == "experiment" and isinstance(error, MissingConfigException):
+            unknown = [v for v in value.split(",") if v not in experiments()]
+            if unknown:
+                return f"experiment={unknown[0]}: unknown; {nearest(unknown[0], experiments())}"
+        if key == "scale" and isinstance(error, MissingConfigException):
+            return f"scale={value}: unknown; {nearest(value, [s.name for s in Scale])}"
+        if is_unknown(key, override):
+            return f"{key}: no such key; {nearest(key, list(flat(Experiment())))}"
+    return first_line(error)
+
+
+def is_unknown(key: str, override: str) -> bool:
+    known = {*flat(Experiment()), *(f.name for f in fields(Experiment)), "experiment"}
+    return "=" in override and key not in known and not key.startswith("hydra")
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """'did you mean ...' from what is valid."""
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"valid: {', '.join(known)}"
+
+
+def first_line(error: Exception) -> str:
+    """Hydra's and OmegaConf's own words without their context lines."""
+    chain = [error, error.__cause__] if error.__cause__ else [error]
+    heads = [str(link).strip().splitlines()[0] for link in chain if str(link).strip()]
+    return ": ".join(heads) or type(error).__name__

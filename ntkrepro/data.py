@@ -1,0 +1,246 @@
+"""Data sets as NumPy arrays: TFDS without TensorFlow, scikit-learn's digits, Gaussian inputs."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import platformdirs
+
+from ntkrepro import config
+from ntkrepro.config import DataSet, Targets
+from ntkrepro.errors import UserError
+from ntkrepro.files import atomic
+
+TFDS_NAMES = ("cifar10", "mnist")
+DIGITS_TRAIN = 1200  # scikit-learn's digits have no split: the first 1200 of 1797 train
+
+
+class Images(NamedTuple):
+    """A split as stored: images [N, ...], labels [N], and the classes' names."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    names: list[str]
+
+
+class Dataset(NamedTuple):
+    """What a run sees: inputs [n, d], [m, d], targets [n, k], [m, k], and n0 of Eq. S4.
+
+    d is n0, or less where the inputs were rotated into their span.
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    n0: int
+
+
+def load(data: config.Data) -> Dataset:
+    """The data of a config, flattened, float64. Raises UserError where it isn't prepared or short."""
+    train, test = SOURCES[data.name.name](data)
+    train = take(train, data.classes, data.train, "data.train")
+    test = take(test, data.classes, data.test, "data.test")
+    x_train, x_test = normalize(train.images, test.images, data.normalize.name)
+    n0 = x_train.shape[1]
+    if data.subspace:
+        x_train, x_test = subspace(x_train, x_test)
+    y_train, y_test = (targets(split, data) for split in (train, test))
+    return Dataset(x_train, y_train, x_test, y_test, n0)
+
+
+def take(split: Images, classes: list[str], count: int, key: str) -> Images:
+    """The first `count` examples of `classes` (all if empty), labels renumbered in that order."""
+    unknown = [name for name in classes if name not in split.names]
+    if unknown:
+        raise UserError(f"data.classes={unknown[0]}: {config.nearest(unknown[0], split.names)}")
+    names = classes or split.names
+    order = np.full(len(split.names), -1)
+    order[[split.names.index(name) for name in names]] = np.arange(len(names))
+    labels = order[split.labels]
+    chosen = np.flatnonzero(labels >= 0)
+    if count > len(chosen):
+        raise UserError(f"{key}={count}: must be at most {len(chosen)}, all there is of {names}")
+    chosen = chosen[:count]
+    return Images(split.images[chosen], labels[chosen], names)
+
+
+def targets(split: Images, data: config.Data) -> np.ndarray:
+    """+1/-1 [n, 1] or one-hot [n, k]."""
+    if data.targets is Targets.signs:
+        return 1.0 - 2.0 * split.labels[:, None]
+    return np.eye(len(split.names))[split.labels]
+
+
+def normalize(train: np.ndarray, test: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
+    """Flattened inputs [n, d], [m, d], float64; see config.Normalize."""
+    a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (train, test))
+    if train.dtype == np.uint8:
+        a, b = a / 255, b / 255
+    if how == "global":
+        return (a - a.mean()) / a.std(), (b - a.mean()) / a.std()
+    if how == "image":
+        return _per_image(a), _per_image(b)
+    return a, b
+
+
+def _per_image(x: np.ndarray) -> np.ndarray:
+    centred = x - x.mean(1, keepdims=True)
+    std = centred.std(1, keepdims=True)
+    return centred / np.where(std > 0, std, 1)
+
+
+def subspace(x_train: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All inputs in an orthonormal basis Q of their span: X = R Q^T, returns R's two parts.
+
+    Training W on X and Q^T W on R give the same outputs at every step, Q^T W is again i.i.d.
+    Gaussian, and the part of W orthogonal to Q never moves. Unchanged where d <= n + m.
+    """
+    x = np.concatenate([x_train, x_test])
+    if x.shape[1] <= len(x):
+        return x_train, x_test
+    r = np.linalg.qr(x.T, mode="r").T
+    return r[: len(x_train)], r[len(x_train) :]
+
+
+def digits(data: config.Data) -> tuple[Images, Images]:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    names = [str(name) for name in bunch.target_names]
+    cut = slice(None, DIGITS_TRAIN), slice(DIGITS_TRAIN, None)
+    train, test = (Images(bunch.images[c] / 16, bunch.target[c], names) for c in cut)
+    return train, test
+
+
+def gaussian(data: config.Data) -> tuple[Images, Images]:
+    """x ~ N(0, 1) of data.dim inputs; the class is the sign of a random linear function."""
+    rng = np.random.default_rng(data.seed)
+    teacher = rng.standard_normal(data.dim)
+
+    def split(count: int) -> Images:
+        # enough for `count` of one class alone
+        x = rng.standard_normal((4 * count + 64, data.dim))
+        return Images(x, (x @ teacher < 0).astype(int), ["positive", "negative"])
+
+    return split(data.train), split(data.test)
+
+
+def tfds_images(data: config.Data) -> tuple[Images, Images]:
+    builder = prepared(data.name.name, data.dir)
+    train, test = (_split(builder, split) for split in ("train", "test"))
+    return train, test
+
+
+SOURCES = {
+    "digits": digits,
+    "gaussian": gaussian,
+    "mnist": tfds_images,
+    "cifar10": tfds_images,
+}
+
+
+def folder(directory: str | None) -> Path:
+    """data.dir, else $TFDS_DATA_DIR, else TFDS's default."""
+    default = Path.home() / "tensorflow_datasets"
+    return Path(directory or os.environ.get("TFDS_DATA_DIR") or default).expanduser()
+
+
+def tfds_builder(name: str, directory: str | None) -> Any:
+    """TFDS's builder of `name`, found without a network."""
+    import absl.logging
+
+    absl.logging.set_verbosity(absl.logging.ERROR)  # it recommends OpenCV at every read
+    import tensorflow_datasets as tfds
+
+    return tfds.builder(name, data_dir=folder(directory), file_format="array_record")
+
+
+def prepared(name: str, directory: str | None) -> Any:
+    """The builder of a prepared data set. Raises UserError at once where it isn't."""
+    where = folder(directory)
+    mend = (
+        f"prepare it with `ntkrepro data prepare {name}`, or name the folder that holds it by "
+        "data.dir=FOLDER or $TFDS_DATA_DIR"
+    )
+    if not (where / name).is_dir():
+        raise UserError(f"data.name={name}: no prepared data set in {where / name}; {mend}")
+    try:
+        builder = tfds_builder(name, directory)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"data.name={name}: can't read {where / name} ({error}); {mend}") from error
+    if not builder.is_prepared():
+        raise UserError(f"data.name={name}: no prepared version in {where / name}; {mend}")
+    form = builder.info.file_format.value
+    if form != "array_record":
+        raise UserError(
+            f"data.name={name}: {builder.data_path} is in format {form}, which can't be read "
+            f"without TensorFlow; {mend}"
+        )
+    return builder
+
+
+def _split(builder: Any, split: str) -> Images:
+    """A whole split, decoded once and kept as .npz in the user's cache folder."""
+    names = list(builder.info.features["label"].names)
+    path = _cache_path(builder, split)
+    if not path.is_file():
+        rows = builder.as_data_source(split=split)
+        rows = rows.__getitems__(range(len(rows)))
+        images = np.stack([row["image"] for row in rows])
+        labels = np.array([row["label"] for row in rows])
+        with atomic(path) as file:
+            np.savez(file, images=images, labels=labels)
+    with np.load(path) as arrays:
+        return Images(arrays["images"], arrays["labels"], names)
+
+
+def _cache_path(builder: Any, split: str) -> Path:
+    """Differs for every prepared copy: its folder and the shards' sizes and times are in the name."""
+    shards = sorted(Path(builder.data_path).glob(f"*-{split}.*"))
+    stamp = [(str(s), s.stat().st_size, s.stat().st_mtime_ns) for s in shards]
+    key = hashlib.sha256(repr(stamp).encode()).hexdigest()[:12]
+    name = f"{builder.name}-{builder.version}-{split}-{key}.npz"
+    return platformdirs.user_cache_path("ntkrepro") / name
+
+
+def fingerprint(data: Dataset) -> str:
+    """sha256 over inputs and targets, first 16 hex digits; for provenance."""
+    digest = hashlib.sha256()
+    for array in (data.x_train, data.y_train, data.x_test, data.y_test):
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()[:16]
+
+
+def status(name: str, directory: str | None) -> str:
+    """One line on a data set: where it is, or why it can't be used."""
+    if name not in TFDS_NAMES:
+        return "built in"
+    try:
+        builder = prepared(name, directory)
+    except UserError as error:
+        return str(error)
+    sizes = ", ".join(f"{s} {i.num_examples}" for s, i in builder.info.splits.items())
+    return f"prepared in {builder.data_path} ({sizes})"
+
+
+def prepare(name: str, directory: str | None) -> str:
+    """Download and prepare with TFDS's own builder, which needs TensorFlow. Raises UserError."""
+    if name not in TFDS_NAMES:
+        raise UserError(f"data prepare {name}: {config.nearest(name, list(TFDS_NAMES))}")
+    try:
+        import tensorflow  # type: ignore[import-not-found]  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"data prepare {name}: preparing (not reading) needs TensorFlow; "
+            "install the extra: pip install 'ntkrepro[prepare]'"
+        ) from error
+    builder = tfds_builder(name, directory)
+    builder.download_and_prepare(file_format="array_record")
+    return f"{name}: prepared in {builder.data_path}"
+
+
+def is_tfds(name: DataSet) -> bool:
+    return name.name in TFDS_NAMES

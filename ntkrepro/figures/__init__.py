@@ -1,0 +1,1 @@
+FIGURES: dict[str, object] = {}

@@ -1,0 +1,34 @@
+"""Files that are either whole or absent."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from ntkrepro.errors import RunFailed
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file that becomes `path` when the block ends well, and vanishes when it doesn't.
+
+    Raises RunFailed, naming the path, where the folder can't be written or the disk is full.
+    """
+    name = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+            name = file.name
+            yield file  # type: ignore[misc]
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        raise RunFailed(f"can't write {path}: {error.strerror or error}") from error
+    finally:
+        if name:
+            with suppress(FileNotFoundError):
+                os.unlink(name)

@@ -1,0 +1,188 @@
+"""Empirical tangent kernel and NNGP of a network at any parameters (Eq. 5).
+
+For a Dense layer h = s_w x w + s_b b the gradient of output a factors as (s_w x, s_b) (x) delta_a
+with delta_a = d f_a / d h, so the layer's part of the kernel is
+
+    (s_w^2 x.x' + s_b^2) (delta_a . delta'_b):
+
+one forward and k backward passes over n examples and n^2 inner products, no Jacobian.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+Path = tuple[str, ...]
+MEMORY = 2**31  # bytes that the blocks of one call may take
+
+
+class Layer(NamedTuple):
+    """A Dense layer's input x [n, f] and delta [n, k, j] = d f_k / d h_j.
+
+    `scale` = (s_w, s_b), the factors of its weights and bias in the forward pass; `std`, the
+    standard deviations of W and b: the same in the NTK parametrization.
+    """
+
+    x: jax.Array
+    delta: jax.Array
+    scale: tuple[jax.Array, jax.Array]
+    std: tuple[jax.Array, jax.Array]
+
+
+def capture(model: nn.Module, params: Any, x: jax.Array) -> tuple[jax.Array, dict[Path, Layer]]:
+    """Outputs [n, k] and, for every Dense layer by its path, what its gradients are made of."""
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x)).get("perturbations", {})
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+    def outputs(perturbations: Any) -> tuple[jax.Array, Any]:
+        variables = {"params": params, "perturbations": perturbations}
+        f, sown = model.apply(variables, x, mutable=["dense"])
+        return f, sown.get("dense", {})
+
+    f, pullback, dense = jax.vjp(outputs, zeros, has_aux=True)
+    k = f.shape[-1]
+    rows = jnp.eye(k, dtype=f.dtype)[:, None, :] * jnp.ones((k, len(x), k), f.dtype)
+    deltas = flatten_dict(jax.vmap(pullback)(rows)[0])
+    sown = flatten_dict(dense)
+    layers = {}
+    for path in (p[:-1] for p in deltas):
+        get = {name: sown[(*path, name)][0] for name in ("x", "scale", "std")}
+        layers[path] = Layer(delta=jnp.moveaxis(deltas[(*path, "h")], 0, 1), **get)
+    return f, layers
+
+
+def inner(a: Layer, b: Layer, factors: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """w^2 x.x' + b^2 for (w, b) = `factors` [n, m]."""
+    return factors[0] ** 2 * (a.x @ b.x.T) + factors[1] ** 2
+
+
+def layer_kernel(a: Layer, b: Layer, trace: bool) -> jax.Array:
+    """One Dense layer's part of the kernel: [n, k, m, k], or its trace over outputs / k [n, m]."""
+    x = inner(a, b, a.scale)
+    k = a.delta.shape[1]
+    if trace:
+        flat = [layer.delta.reshape(len(layer.delta), -1) for layer in (a, b)]
+        return x * (flat[0] @ flat[1].T) / k
+    return x[:, None, :, None] * jnp.tensordot(a.delta, b.delta, [[2], [2]])
+
+
+@partial(jax.jit, static_argnames=("model", "trace", "per_layer"))
+def _block(
+    model: nn.Module, params: Any, x1: jax.Array, x2: jax.Array | None, trace: bool, per_layer: bool
+) -> Any:
+    first = capture(model, params, x1)[1]
+    second = first if x2 is None else capture(model, params, x2)[1]
+    parts = {path: layer_kernel(first[path], second[path], trace) for path in first}
+    rest = _without(params, first)
+    if rest:
+        parts[("rest",)] = _jacobian_kernel(model, params, rest, x1, x2, trace)
+    return parts if per_layer else sum(parts.values())
+
+
+def _without(params: Any, layers: dict[Path, Layer]) -> list[Path]:
+    """Paths of the parameters that no Dense layer owns."""
+    return [path for path in flatten_dict(params) if path[:-1] not in layers]
+
+
+def _jacobian_kernel(
+    model: nn.Module, params: Any, paths: list[Path], x1: jax.Array, x2: jax.Array | None, trace: bool
+) -> jax.Array:
+    """Any other parameter's part, from its Jacobian."""
+    leaves = flatten_dict(params)
+
+    def outputs(chosen: dict[Path, jax.Array], x: jax.Array) -> jax.Array:
+        return model.apply({"params": unflatten_dict({**leaves, **chosen})}, x)  # type: ignore
+
+    chosen = {path: leaves[path] for path in paths}
+    first = jax.jacrev(outputs)(chosen, x1)
+    second = first if x2 is None else jax.jacrev(outputs)(chosen, x2)
+
+    def contract(a: jax.Array, b: jax.Array) -> jax.Array:
+        a, b = (j.reshape(*j.shape[:2], -1) for j in (a, b))
+        if trace:
+            return jnp.einsum("nkp,mkp->nm", a, b) / a.shape[1]
+        return jnp.tensordot(a, b, [[2], [2]])
+
+    return sum(contract(first[path], second[path]) for path in paths)  # type: ignore
+
+
+def ntk(
+    model: nn.Module,
+    params: Any,
+    x1: jax.Array,
+    x2: jax.Array | None = None,
+    *,
+    trace: bool = False,
+    per_layer: bool = False,
+    memory: int = MEMORY,
+) -> Any:
+    """Empirical tangent kernel grad f(x1) grad f(x2)^T at `params` (Eq. 5).
+
+    x1 [n, ...], x2 [m, ...] (none: x1) -> [n, k, m, k], or [n, m] with `trace`, the trace over
+    outputs divided by k. `per_layer` gives {path: part}. Rows are computed in blocks whose
+    intermediates stay below `memory` bytes; the answer itself is not counted.
+    """
+    size = _rows(model, params, x1, memory)
+    if len(x1) <= size and (x2 is None or len(x2) <= size):
+        return _block(model, params, x1, x2, trace, per_layer)
+    columns = x1 if x2 is None else x2
+    symmetric, out = x2 is None, None
+    for i in range(0, len(x1), size):
+        for j in range(0, len(columns), size):
+            if symmetric and j > i:
+                continue
+            rows, cols = x1[i : i + size], columns[j : j + size]
+            same = symmetric and i == j
+            block = _block(model, params, rows, None if same else cols, trace, per_layer)
+            block = jax.tree.map(np.asarray, block)
+            if out is None:
+                out = jax.tree.map(lambda b: _empty(b, len(x1), len(columns)), block)
+            jax.tree.map(partial(_put, i=i, j=j, mirror=symmetric and i != j), out, block)
+    return jax.tree.map(jnp.asarray, out)
+
+
+def _empty(block: np.ndarray, n: int, m: int) -> np.ndarray:
+    shape = (n, m) if block.ndim == 2 else (n, block.shape[1], m, block.shape[1])
+    return np.empty(shape, block.dtype)
+
+
+def _put(out: np.ndarray, block: np.ndarray, i: int, j: int, mirror: bool) -> None:
+    """Place a block at rows i, columns j, and its transpose across the diagonal."""
+    half = block.ndim // 2
+    rows, cols = slice(i, i + block.shape[0]), slice(j, j + block.shape[half])
+    skip = (slice(None),) * (half - 1)
+    out[(rows, *skip, cols)] = block
+    if mirror:
+        turned = np.moveaxis(block, range(half), range(half, 2 * half))
+        out[(cols, *skip, rows)] = turned
+
+
+def _rows(model: nn.Module, params: Any, x: jax.Array, memory: int) -> int:
+    """Examples whose inputs, deltas and block of the kernel fit into `memory` bytes."""
+    f, layers = jax.eval_shape(partial(capture, model), params, x[:1])
+    item, k = f.dtype.itemsize, f.shape[-1]
+    each = 2 * item * sum(layer.x.size + layer.delta.size for layer in layers.values())
+    each += 2 * item * k * sum(leaf.size for leaf in _leaves(params, _without(params, layers)))
+    square = 3 * item * k * k  # x.x', delta.delta' and their product
+    return max(1, int((-each + (each**2 + 4 * square * memory) ** 0.5) / (2 * square)))
+
+
+def _leaves(params: Any, paths: list[Path]) -> list[Any]:
+    flat = flatten_dict(params)
+    return [flat[path] for path in paths]
+
+
+@partial(jax.jit, static_argnames=("model",))
+def nngp(model: nn.Module, params: Any, x1: jax.Array, x2: jax.Array | None = None) -> jax.Array:
+    """Empirical NNGP: sigma_w^2 x.x' / n + sigma_b^2 of the layer `readout`'s input [n, m].
+
+    The covariance of the outputs over draws of the readout alone (Eq. 13, Eq. S29).
+    """
+    first = capture(model, params, x1)[1]["readout",]
+    second = first if x2 is None else capture(model, params, x2)[1]["readout",]
+    return inner(first, second, first.std)

@@ -1,0 +1,145 @@
+"""From trajectories to the rows of a record."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from flax.traverse_util import flatten_dict
+
+from ntkrepro.data import Dataset
+from ntkrepro.kernels import empirical
+from ntkrepro.loss import LOSSES, correct
+
+Pick = dict[tuple[str, ...], np.ndarray]
+
+
+class Trajectory(NamedTuple):
+    """One model at every logged step: outputs [t, n, k], [t, m, k]; displacement theta_t - theta_0
+    of single weights [t, w]; |W_t - W_0| / |W_0| per layer [t, l]. None = not available."""
+
+    train: np.ndarray
+    test: np.ndarray
+    weights: np.ndarray | None = None
+    weight_change: np.ndarray | None = None
+
+
+def stack(points: list[Trajectory]) -> Trajectory:
+    """Trajectories of single steps, one after another."""
+    return Trajectory(*(np.stack(parts) if parts[0] is not None else None for parts in zip(*points)))
+
+
+def layer_weights(params: Any) -> dict[tuple[str, ...], jax.Array]:
+    """Weight arrays by path in the network's order: layer1, layer2, ..., the readout last."""
+    leaves = {path: leaf for path, leaf in flatten_dict(params).items() if path[-1] == "w"}
+    return dict(sorted(leaves.items(), key=lambda item: (item[0][0] == "readout", len(item[0][0]), item[0])))
+
+
+def pick_weights(params: Any, count: int, seed: int) -> Pick:
+    """Flat indices of up to `count` random weights, by layer.
+
+    The first layer is left out where there is another: data.subspace rotates it.
+    """
+    leaves = layer_weights(params)
+    paths = list(leaves)[1:] or list(leaves)
+    sizes = [leaves[path].size for path in paths]
+    rng = np.random.default_rng([seed, 2])
+    flat = np.sort(rng.choice(sum(sizes), min(count, sum(sizes)), replace=False))
+    edges = np.cumsum([0, *sizes])
+    return {
+        path: flat[(flat >= low) & (flat < high)] - low
+        for path, low, high in zip(paths, edges[:-1], edges[1:], strict=True)
+    }
+
+
+def full_norms(params: Any, n0: int, w_std: float, seed: int) -> dict[tuple[str, ...], float]:
+    """|W_0| per layer, with the part of the first that data.subspace left out.
+
+    That part is (n0 - d) x width i.i.d. N(0, w_std^2) numbers: its squared norm is drawn.
+    """
+    leaves = layer_weights(params)
+    norms = {path: float(jnp.linalg.norm(leaf)) for path, leaf in leaves.items()}
+    first = next(iter(leaves))
+    hidden = (n0 - leaves[first].shape[0]) * leaves[first].shape[1]
+    if hidden > 0:
+        rest = w_std**2 * np.random.default_rng([seed, 3]).chisquare(hidden)
+        norms[first] = float(np.sqrt(norms[first] ** 2 + rest))
+    return norms
+
+
+@jax.jit
+def displacement(omega: Any, pick: Any, norms: Any) -> tuple[jax.Array, jax.Array]:
+    """Picked entries of omega = theta_t - theta_0 [w] and relative change per layer [l]."""
+    leaves = layer_weights(omega)
+    entries = [leaves[path].ravel()[pick[path]] for path in leaves if path in pick]
+    changes = [jnp.linalg.norm(leaf) / norms[path] for path, leaf in leaves.items()]
+    return jnp.concatenate(entries), jnp.stack(changes)
+
+
+def kernels(model: nn.Module, params: Any, x: jax.Array) -> dict[str, jax.Array]:
+    """Empirical NTK [n, k, n, k] and NNGP [n, n]."""
+    return {
+        "ntk": empirical.ntk(model, params, x),
+        "nngp": empirical.nngp(model, params, x),
+    }
+
+
+def relative_change(now: dict[str, jax.Array], start: dict[str, jax.Array]) -> dict[str, float]:
+    """|K_t - K_0|_F / |K_0|_F of each kernel."""
+    return {
+        name: float(jnp.linalg.norm(now[name] - k0) / jnp.linalg.norm(k0))
+        for name, k0 in start.items()
+    }
+
+
+def rows(model: str, quantity: str, steps: Any, values: Any, split: str = "") -> pd.DataFrame:
+    """values [t] or [t, i] at steps [t], one row a number."""
+    values = np.asarray(values, np.float64).reshape(len(steps), -1)
+    count = values.shape[1]
+    return pd.DataFrame(
+        {
+            "step": np.repeat(np.asarray(steps, np.int32), count),
+            "model": model,
+            "quantity": quantity,
+            "split": split,
+            "index": np.tile(np.arange(count, dtype=np.int32), len(steps)),
+            "value": values.ravel(),
+        }
+    )
+
+
+def trajectory_rows(
+    model: str, steps: list[int], path: Trajectory, network: Trajectory, data: Dataset, loss: str, keep: int
+) -> list[pd.DataFrame]:
+    """Loss, accuracy, outputs, RMSE against the network, and weights of one model.
+
+    `output` index = example * k + output, for the first `keep` examples of each split.
+    """
+    out = []
+    for split, y in (("train", data.y_train), ("test", data.y_test)):
+        f, reference = getattr(path, split), getattr(network, split)
+        out += [
+            rows(model, "loss", steps, jax.vmap(LOSSES[loss], (0, None))(f, y), split),
+            rows(model, "accuracy", steps, np.mean(correct(f, y[None]), -1), split),
+            rows(model, "output", steps, f[:, :keep], split),
+            rows(model, "output_rms", steps, root_mean_square(f), split),
+        ]
+        if model != "network":
+            out.append(rows(model, "rmse", steps, root_mean_square(f - reference), split))
+    if path.weights is not None:
+        out.append(rows(model, "weight", steps, path.weights))
+        out.append(rows(model, "weight_change", steps, path.weight_change))
+    return out
+
+
+def root_mean_square(f: np.ndarray) -> np.ndarray:
+    """Over examples and outputs, [t, n, k] -> [t]."""
+    return np.sqrt(np.mean(np.asarray(f, np.float64) ** 2, axis=(1, 2)))
+
+
+def target_rows(data: Dataset, keep: int) -> list[pd.DataFrame]:
+    """The targets of the examples whose outputs are kept."""
+    pairs = (("train", data.y_train), ("test", data.y_test))
+    return [rows("data", "target", [0], y[:keep].reshape(1, -1), split) for split, y in pairs]

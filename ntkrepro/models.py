@@ -1,0 +1,102 @@
+"""Flax networks. `apply(params, x) -> [n, k]` for every architecture."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ntkrepro.config import Model
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "erf": jax.scipy.special.erf,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "identity": lambda x: x,
+}
+
+
+class Dense(nn.Module):
+    """Fully connected layer, NTK (Eq. 1) or standard (Eq. S32) parametrization.
+
+    `fan_in` is the paper's n_l; it is given where the input was rotated into a smaller space.
+    The collection `dense` receives what the structured kernels need: the layer's input, the factors
+    of its weights and bias in the forward pass, and the standard deviations of its W and b.
+    """
+
+    features: int
+    parametrization: str
+    w_var: float
+    b_var: float
+    fan_in: int | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        w_std = (self.w_var / (self.fan_in or x.shape[-1])) ** 0.5
+        b_std = self.b_var**0.5
+        ntk = self.parametrization == "ntk"
+        w_scale, b_scale = (w_std, b_std) if ntk else (1.0, 1.0)
+        shape = (x.shape[-1], self.features)
+        w = self.param("w", nn.initializers.normal(1.0 if ntk else w_std), shape, x.dtype)
+        h = x @ w
+        if ntk:
+            h = h * w_scale
+        if self.b_var:
+            b = self.param("b", nn.initializers.normal(1.0 if ntk else b_std), shape[1:], x.dtype)
+            h = h + b_scale * b
+        self.sow("dense", "x", x)
+        self.sow("dense", "scale", (w_scale, b_scale if self.b_var else 0.0))
+        self.sow("dense", "std", (w_std, b_std))
+        return self.perturb("h", h)
+
+
+class FC(nn.Module):
+    """`depth` hidden layers of `width`, then the readout (Eq. 1); x [n, d] -> [n, k]."""
+
+    depth: int
+    width: int
+    outputs: int
+    activation: str
+    parametrization: str
+    w_var: float
+    b_var: float
+    n0: int | None = None  # inputs before data.subspace
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for layer in range(1, self.depth + 1):
+            h = self.dense(self.width, f"layer{layer}", self.n0 if layer == 1 else None)(x)
+            x = ACTIVATIONS[self.activation](h)
+        return self.dense(self.outputs, "readout")(x)
+
+    def dense(self, features: int, name: str, fan_in: int | None = None) -> Dense:
+        return Dense(features, self.parametrization, self.w_var, self.b_var, fan_in, name=name)
+
+
+def build(model: Model, n0: int, k: int) -> nn.Module:
+    """The network of a config; n0 = input dimension before any rotation, k = outputs."""
+    return FC(
+        depth=model.depth,
+        width=model.width,
+        outputs=k,
+        activation=model.activation.name,
+        parametrization=model.parametrization.name,
+        w_var=model.w_var,
+        b_var=model.b_var,
+        n0=n0,
+    )
+
+
+def init(model: nn.Module, key: jax.Array, x: jax.Array) -> dict:
+    """Parameters theta_0 in the dtype of `x`, else only its shape matters.
+
+    Drawn in float32 whatever the precision, so that a seed names one network.
+    """
+    params = jax.jit(lambda key, x: model.init(key, x)["params"])(key, x[:1].astype(jnp.float32))
+    return jax.tree.map(lambda leaf: leaf.astype(x.dtype), params)
+
+
+def apply(model: nn.Module, params: dict, x: jax.Array) -> jax.Array:
+    """Outputs [n, k]."""
+    return model.apply({"params": params}, x)  # type: ignore[return-value]

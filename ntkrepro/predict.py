@@ -1,0 +1,84 @@
+"""Function-space dynamics of the linearized network on MSE: no training, float64, any step at once.
+
+With residual r_0 = f_0(X) - y, rate a_i = lr c lambda_i (c of loss.kernel_rate, lambda the kernel's
+eigenvalues) and u the eigenvectors, everything follows from the coefficients
+
+    c_t = sum_i u_i phi_t(a_i) u_i.r_0,    f_t(x) = f_0(x) - Theta(x, X) c_t,    omega_t = -J^T c_t,
+
+phi_t = (1 - (1 - a)^t) / lambda for gradient descent's own discrete steps and
+phi_t = (1 - exp(-a t)) / lambda for the paper's flow (Eq. 9-12).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues [nk], ascending and not below 0, and eigenvectors [nk, nk] of a train kernel."""
+
+    values: np.ndarray
+    vectors: np.ndarray
+
+
+def matrix(kernel: ArrayLike, k: int) -> np.ndarray:
+    """[n, m] (same for each of k outputs) or [n, k, m, k] -> [n k, m k], float64."""
+    kernel = np.asarray(kernel, np.float64)
+    if kernel.ndim == 2:
+        return np.kron(kernel, np.eye(k)) if k > 1 else kernel
+    n, k, m, _ = kernel.shape
+    return kernel.reshape(n * k, m * k)
+
+
+def spectrum(kernel: ArrayLike) -> Spectrum:
+    """Eigendecomposition of Theta(X, X), [n, n] or [n, k, n, k], in float64.
+
+    A tangent kernel is positive semi-definite: eigenvalues that rounding left below 0 become 0.
+    """
+    kernel = np.asarray(kernel, np.float64)
+    square = matrix(kernel, 1 if kernel.ndim == 2 else kernel.shape[1])
+    values, vectors = np.linalg.eigh((square + square.T) / 2)
+    return Spectrum(np.maximum(values, 0), vectors)
+
+
+def progress(rate: np.ndarray, steps: np.ndarray, flow: bool) -> np.ndarray:
+    """(1 - (1 - a)^t) / a, or (1 - exp(-a t)) / a for the flow; a [p], t [t] -> [t, p].
+
+    Exact for small a (t at a = 0), oscillating for 1 < a < 2, growing above.
+    """
+    a, t = np.asarray(rate, np.float64)[None, :], np.asarray(steps, np.float64)[:, None]
+    tiny = a < 1e-300
+    safe = np.where(tiny, 1.0, a)
+    if flow:
+        return np.where(tiny, t, -np.expm1(-safe * t) / safe)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        smooth = -np.expm1(t * np.log1p(-np.minimum(safe, 1.0)))
+        return np.where(tiny, t, np.where(safe < 1, smooth, 1 - (1 - safe) ** t) / safe)
+
+
+def coefficients(
+    spectrum: Spectrum, residual: ArrayLike, steps: ArrayLike, rate: float, flow: bool = False
+) -> np.ndarray:
+    """c_t of this module's equation [t, n, k]; residual f_0(X) - y [n, k], rate = lr * c."""
+    r = np.asarray(residual, np.float64)
+    columns = r.reshape(len(spectrum.values), -1)  # [n, k] for a kernel [n, n], else [n k, 1]
+    modes = spectrum.vectors.T @ columns
+    phi = rate * progress(rate * spectrum.values, np.atleast_1d(steps), flow)
+    c = np.einsum("ip,tp,pk->tik", spectrum.vectors, phi, modes, optimize=True)
+    return c.reshape(len(phi), *r.shape)
+
+
+def outputs(f0: ArrayLike, kernel: ArrayLike, c: np.ndarray) -> np.ndarray:
+    """f_t(x) = f_0(x) - Theta(x, X) c_t (Eq. 10-12); f0 [m, k], kernel [m, n] or [m, k, n, k],
+    c [t, n, k] -> [t, m, k]."""
+    f0, kernel = np.asarray(f0, np.float64), np.asarray(kernel, np.float64)
+    axes = ((1,), (1,)) if kernel.ndim == 2 else ((1, 2), (2, 3))
+    moved = np.tensordot(c, kernel, axes)
+    return f0 - (np.swapaxes(moved, 1, 2) if kernel.ndim == 2 else moved)
+
+
+def critical_lr(spectrum: Spectrum, rate: float, momentum: float = 0.0) -> float:
+    """Largest stable learning rate 2 (1 + beta) / lambda_max; rate = loss.kernel_rate * loss.scale."""
+    top = float(spectrum.values[-1]) * rate
+    return 2 * (1 + momentum) / top if top > 0 else float("inf")

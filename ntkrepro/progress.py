@@ -1,0 +1,60 @@
+"""Progress of a long loop: a bar in a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+EVERY = 15.0  # seconds between two lines where there is no terminal
+
+Tick = Callable[..., None]  # tick(step, loss=..., rmse=...)
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Tick]:
+    """Yields tick(step, **values): what it is told is shown on stderr until the block ends."""
+    console = Console(stderr=True)
+    with bar(title, total, console) if console.is_terminal else lines(title, total) as tick:
+        yield tick
+
+
+@contextmanager
+def bar(title: str, total: int, console: Console) -> Iterator[Tick]:
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[shown]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=console, transient=True) as live:
+        task = live.add_task(title, total=total, shown="")
+
+        def tick(step: int, **values: float) -> None:
+            live.update(task, completed=step)
+            if values:
+                live.update(task, shown=text(values))
+
+        yield tick
+
+
+@contextmanager
+def lines(title: str, total: int) -> Iterator[Tick]:
+    began = last = time.monotonic()
+    shown = ""
+
+    def tick(step: int, **values: float) -> None:
+        nonlocal last, shown
+        shown, now = text(values) if values else shown, time.monotonic()
+        if now - last >= EVERY and step:
+            left, last = (now - began) / step * (total - step), now
+            print(f"{title} step {step}/{total} {shown} {left:.0f} s left", file=sys.stderr, flush=True)
+
+    yield tick
+
+
+def text(values: dict[str, float]) -> str:
+    return " ".join(f"{name} {value:.3g}" for name, value in values.items())

@@ -1,0 +1,75 @@
+"""One parquet file per run: long and tidy, with its config and provenance in the metadata.
+
+Columns: step int32, time float64 (lr * step), model, quantity, split (dictionary-encoded strings),
+index int32, value float64. Readable by pandas, polars or DuckDB without this package. A file that
+exists is done; it appears whole or not at all.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ntkrepro.config import RECORDS_VERSION, Experiment, as_dict, run_id
+from ntkrepro.files import atomic
+
+TEXT = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        ("step", pa.int32()),
+        ("time", pa.float64()),
+        ("model", TEXT),
+        ("quantity", TEXT),
+        ("split", TEXT),
+        ("index", pa.int32()),
+        ("value", pa.float64()),
+    ]
+)
+
+
+class Record(NamedTuple):
+    """A run: its rows, the config that names it, and where and with what it was computed."""
+
+    rows: pd.DataFrame
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+def path_of(experiment: Experiment) -> Path:
+    """Where the record of this config is, or will be."""
+    return Path(experiment.results) / "runs" / f"{run_id(experiment)}.parquet"
+
+
+def write(experiment: Experiment, frame: pd.DataFrame, provenance: dict[str, Any]) -> Path:
+    """Write a finished run. Raises RunFailed where the disk refuses; no part of it remains then."""
+    path = path_of(experiment)
+    frame = frame.assign(time=experiment.optimizer.lr * frame["step"])
+    table = pa.Table.from_pandas(frame[SCHEMA.names], SCHEMA, preserve_index=False)
+    metadata = {
+        "config": json.dumps(as_dict(experiment)),
+        "provenance": json.dumps(provenance),
+        "records_version": str(RECORDS_VERSION),
+    }
+    with atomic(path) as file:
+        pq.write_table(table.replace_schema_metadata(metadata), file, compression="zstd")
+    return path
+
+
+def read(path: Path) -> Record | None:
+    """A stored run, or none where there is none. A damaged file is set aside as `.corrupt`."""
+    if not path.is_file():
+        return None
+    try:
+        table = pq.read_table(path)
+        metadata = table.schema.metadata or {}
+        config, provenance = (json.loads(metadata[key]) for key in (b"config", b"provenance"))
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        aside = path.with_suffix(path.suffix + ".corrupt")
+        path.replace(aside)
+        print(f"warning: {path} is damaged ({error}); set aside as {aside}", file=sys.stderr)
+        return None
+    return Record(table.to_pandas(), config, provenance)

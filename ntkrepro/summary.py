@@ -1,0 +1,29 @@
+"""A finished run in a few lines, from its record."""
+
+import pandas as pd
+
+from ntkrepro.records import Record
+
+
+def summary(record: Record) -> str:
+    """Final loss and accuracy of every model, RMSE against the network, how lr stands to critical."""
+    rows, config = record.rows, record.config
+    last = rows[(rows["step"] == rows["step"].max()) & (rows["index"] == 0)]
+    lines = [f"{'':14}{'loss':>20}{'accuracy':>20}{'RMSE to network':>20}", f"{'':14}" + f"{'train / test':>20}" * 3]
+    for model in [m for m in ("network", "linearized", "ntk_empirical", "ntk_analytic") if m in set(last["model"])]:
+        cells = [pair(last, model, quantity) for quantity in ("loss", "accuracy", "rmse")]
+        lines.append(f"{model:14}" + "".join(f"{cell:>20}" for cell in cells))
+    lr, critical = config["optimizer"]["lr"], value(rows, "network", "lr_critical", "train")
+    if critical is not None:
+        lines.append(f"learning rate {lr:g} = {lr / critical:.3g} x critical ({critical:.4g})")
+    return "\n".join(lines)
+
+
+def pair(rows: pd.DataFrame, model: str, quantity: str) -> str:
+    numbers = [value(rows, model, quantity, split) for split in ("train", "test")]
+    return " / ".join("-" if number is None else f"{number:.4g}" for number in numbers)
+
+
+def value(rows: pd.DataFrame, model: str, quantity: str, split: str) -> float | None:
+    hit = rows[(rows["model"] == model) & (rows["quantity"] == quantity) & (rows["split"] == split)]
+    return None if hit.empty else float(hit["value"].iloc[-1])

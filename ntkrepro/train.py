@@ -1,0 +1,128 @@
+"""One loop for every model that is trained in parameter space, side by side.
+
+`states` = {"network": ..., "linearized": ...}: the same theta_0, loss, optimizer and batches.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ntkrepro import models
+from ntkrepro.linear import Apply, linearize, linearize_dense
+from ntkrepro.loss import LOSSES
+
+CHUNK = 1.0  # seconds between two looks at a running program
+
+
+class Program(NamedTuple):
+    """What is compiled; hashable. `few` = few outputs, so that linearize_dense is the cheaper."""
+
+    model: nn.Module
+    loss: str = "mse"
+    loss_scale: float = 1.0
+    momentum: float = 0.0
+    few: bool = False
+
+
+class Task(NamedTuple):
+    """What the compiled program is given: theta_0, x [n, d], y [n, k], lr, batches [steps, batch].
+
+    `schedule` none = full batch.
+    """
+
+    params0: Any
+    x: jax.Array
+    y: jax.Array
+    lr: jax.Array
+    schedule: jax.Array | None = None
+
+
+def applies(program: Program, params0: Any) -> dict[str, Apply]:
+    """The models that can be trained, each an `apply(params, x)`."""
+    network = partial(models.apply, program.model)
+    if program.few:
+        return {"network": network, "linearized": linearize_dense(program.model, params0)}
+    return {"network": network, "linearized": linearize(network, params0)}
+
+
+def optimizer(program: Program, lr: jax.Array) -> optax.GradientTransformation:
+    return optax.sgd(lr, program.momentum or None)
+
+
+def start(program: Program, task: Task, names: tuple[str, ...]) -> dict[str, Any]:
+    """Fresh states of the named models, all at theta_0."""
+    transform = optimizer(program, task.lr)
+    copy = partial(jax.tree.map, jnp.copy)
+    return {name: (copy(task.params0), transform.init(task.params0)) for name in names}
+
+
+def objective(program: Program, apply: Apply, params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+    """The loss that is descended: loss.scale times the mean of loss.py."""
+    return program.loss_scale * LOSSES[program.loss](apply(params, x), y)
+
+
+def update(program: Program, task: Task, name: str, state: Any, batch: Any) -> Any:
+    """One optimizer step of one model on one batch (Eq. 20)."""
+    params, memory = state
+    apply = applies(program, task.params0)[name]
+    gradient = jax.grad(objective, argnums=2)(program, apply, params, *batch)
+    change, memory = optimizer(program, task.lr).update(gradient, memory, params)
+    return optax.apply_updates(params, change), memory
+
+
+@partial(jax.jit, static_argnames="program", donate_argnames="states")
+def advance(
+    program: Program, task: Task, states: dict[str, Any], first: jax.Array, last: jax.Array
+) -> dict[str, Any]:
+    """Every model from step `first` to step `last`, both traced: one compile for all."""
+
+    def step(i: jax.Array, states: dict[str, Any]) -> dict[str, Any]:
+        batch = (task.x, task.y)
+        if task.schedule is not None:
+            batch = (task.x[task.schedule[i]], task.y[task.schedule[i]])
+        return {name: update(program, task, name, s, batch) for name, s in states.items()}
+
+    return jax.lax.fori_loop(first, last, step, states)
+
+
+def run(
+    program: Program,
+    task: Task,
+    names: tuple[str, ...],
+    steps: list[int],
+    tick: Callable[[int], None] = lambda step: None,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields (step, {name: params}) at each of `steps`, ascending; `tick(step)` about every second.
+
+    Where a chunk ends changes no bit of the result. Params are valid until the next one is asked for.
+    """
+    states, now, size = start(program, task, names), 0, 1
+    for target in steps:
+        while now < target:
+            stop, began = min(target, now + size), time.perf_counter()
+            states = jax.block_until_ready(advance(program, task, states, now, stop))
+            seconds = time.perf_counter() - began
+            size = max(1, min(2 * size, round((stop - now) * CHUNK / max(seconds, 1e-6))))
+            now = stop
+            tick(now)
+        yield now, {name: state[0] for name, state in states.items()}
+
+
+def batch_schedule(seed: int, n: int, batch: int | None, steps: int) -> np.ndarray | None:
+    """Indices [steps, batch] into n examples: epochs without replacement; none for a full batch.
+
+    An epoch's last n mod batch examples sit out.
+    """
+    if batch is None or batch == n:
+        return None
+    rng, per_epoch = np.random.default_rng([seed, 1]), n // batch
+    epochs = -(-steps // per_epoch) if steps else 0
+    rows = [rng.permutation(n)[: per_epoch * batch].reshape(-1, batch) for _ in range(epochs)]
+    return np.concatenate([np.empty((0, batch), int), *rows])[:steps].astype(np.int32)
