@@ -62,13 +62,13 @@ def run(experiment: Experiment, say: Say = lambda line: None, tick: Tick = lambd
     loop, tick(step, loss=..., rmse=...) at each logged step.
     Raises UserError for input that can't be meant, RunFailed where training diverges.
     """
-    began, stamp = time.perf_counter(), datetime.now(UTC)
+    began, about = time.perf_counter(), provenance()
     x64 = jax.enable_x64(experiment.precision.name == "float64")
     quiet = np.errstate(over="ignore", invalid="ignore")  # a linearization may diverge where a network doesn't
     with x64, jax.default_matmul_precision("highest"), quiet:
         setup = prepare(experiment)
         frames, seconds = compute(setup, say, tick)
-    about = provenance(setup.dataset, stamp)
+    about["data"] = data.fingerprint(setup.dataset)
     about["seconds"] = {**seconds, "all": round(time.perf_counter() - began, 3)}
     return records.write(experiment, pd.concat(frames, ignore_index=True), about)
 
@@ -332,11 +332,11 @@ def all_rows(setup: Setup, paths: dict[str, Trajectory]) -> list[pd.DataFrame]:
     return frames
 
 
-def provenance(dataset: Dataset, stamp: datetime) -> dict[str, Any]:
+def provenance() -> dict[str, Any]:
     """Where and with what a run was computed."""
     device = jax.devices()[0]
     return {
-        "started": stamp.isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "device": device.device_kind,
         "platform": device.platform,
@@ -345,7 +345,6 @@ def provenance(dataset: Dataset, stamp: datetime) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {p: version(p) for p in ("ntkrepro", "jax", "jaxlib", "flax", "optax", "numpy")},
         "matmul_precision": "highest",
-        "data": data.fingerprint(dataset),
         "command": command(),
     }
 
