@@ -1,4 +1,4 @@
-"""The command `ntkrepro`: a thin dispatcher. `run` speaks Hydra; nothing heavy is imported early."""
+"""The command `ntkrepro`: a thin dispatcher; `run` speaks Hydra. Heavy imports come late."""
 
 import os
 import sys
@@ -113,7 +113,9 @@ def data(arguments: list[str]) -> None:
     from ntkrepro import config
     from ntkrepro import data as sets
 
-    where = next((word.partition("=")[2] for word in arguments if word.startswith("data.dir=")), None)
+    where = next(
+        (word.partition("=")[2] for word in arguments if word.startswith("data.dir=")), None
+    )
     words = [word for word in arguments if "=" not in word]
     if not words:
         print(f"TFDS folder: {sets.folder(where)}")
@@ -132,6 +134,10 @@ def complete(arguments: list[str]) -> None:
         os.environ["COMP_LINE"] = line.replace("ntkrepro run", "ntkrepro", 1)
         os.environ["COMP_POINT"] = str(int(os.environ.get("COMP_POINT", len(line))) - len(" run"))
     elif line:
-        print(" ".join(w for w in ("run", "figures", "list", "data") if w.startswith(line.split(" ")[-1])))
+        print(
+            " ".join(
+                w for w in ("run", "figures", "list", "data") if w.startswith(line.split(" ")[-1])
+            )
+        )
         return
     run(["-sc", *arguments])

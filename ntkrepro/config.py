@@ -81,7 +81,7 @@ class Data:
     classes: list[str] = field(default_factory=list)  # in this order; none = all
     train: int = 128  # the paper's |D|: the first of the split, after the choice of classes
     test: int = 128
-    normalize: Normalize = Normalize.image  # type: ignore[valid-type]
+    normalize: Normalize = Normalize.image
     targets: Targets = Targets.onehot
     subspace: bool = True  # rotate the inputs into their span: exact, and faster
     dim: int = 64  # inputs of data.name=gaussian
@@ -207,8 +207,11 @@ def run_id(experiment: Experiment) -> str:
 
 def as_dict(experiment: Experiment) -> dict[str, Any]:
     """The config for a record's metadata, JSON-ready, without the folders of this machine."""
-    plain = lambda items: {k: v.name if isinstance(v, Enum) else v for k, v in items}  # noqa: E731
-    out = asdict(experiment, dict_factory=plain)
+
+    def plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {k: v.name if isinstance(v, Enum) else v for k, v in items}
+
+    out: Any = asdict(experiment, dict_factory=plain)
     del out["results"], out["data"]["dir"]
     return out
 
@@ -216,13 +219,20 @@ def as_dict(experiment: Experiment) -> dict[str, Any]:
 def log_steps(optimizer: Optimizer, log: Log) -> list[int]:
     """Steps at which everything is measured: 0, log-spaced, `log.steps`, the last."""
     last = optimizer.steps
-    spaced = {round(last ** (i / max(log.points - 1, 1))) for i in range(log.points)} if last else {0}
+    spaced = (
+        {round(last ** (i / max(log.points - 1, 1))) for i in range(log.points)} if last else {0}
+    )
     return sorted({0, last} | spaced | {s for s in log.steps if s <= last})
 
 
 def check(experiment: Experiment) -> None:
     """Raises UserError for the first value that can't be meant."""
-    data, model, loss, opt = experiment.data, experiment.model, experiment.loss, experiment.optimizer
+    data, model, loss, opt = (
+        experiment.data,
+        experiment.model,
+        experiment.loss,
+        experiment.optimizer,
+    )
     rules = [
         ("data.train", data.train, data.train >= 1, "at least 1"),
         ("data.test", data.test, data.test >= 1, "at least 1"),

@@ -39,7 +39,7 @@ class Dataset(NamedTuple):
 
 
 def load(data: config.Data) -> Dataset:
-    """The data of a config, flattened, float64. Raises UserError where it isn't prepared or short."""
+    """The data of a config, flattened, float64. Raises UserError where there isn't enough."""
     train, test = SOURCES[data.name.name](data)
     train = take(train, data.classes, data.train, "data.train")
     test = take(test, data.classes, data.test, "data.test")
@@ -101,7 +101,7 @@ def subspace(x_train: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.nd
     x = np.concatenate([x_train, x_test])
     if x.shape[1] <= len(x):
         return x_train, x_test
-    r = np.linalg.qr(x.T, mode="r").T
+    r = np.linalg.qr(x.T)[1].T
     return r[: len(x_train)], r[len(x_train) :]
 
 
@@ -198,7 +198,7 @@ def _split(builder: Any, split: str) -> Images:
 
 
 def _cache_path(builder: Any, split: str) -> Path:
-    """Differs for every prepared copy: its folder and the shards' sizes and times are in the name."""
+    """Named by the copy's folder and its shards' sizes and times: each copy has its own."""
     shards = sorted(Path(builder.data_path).glob(f"*-{split}.*"))
     stamp = [(str(s), s.stat().st_size, s.stat().st_mtime_ns) for s in shards]
     key = hashlib.sha256(repr(stamp).encode()).hexdigest()[:12]
@@ -210,7 +210,7 @@ def fingerprint(data: Dataset) -> str:
     """sha256 over inputs and targets, first 16 hex digits; for provenance."""
     digest = hashlib.sha256()
     for array in (data.x_train, data.y_train, data.x_test, data.y_test):
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -231,7 +231,7 @@ def prepare(name: str, directory: str | None) -> str:
     if name not in TFDS_NAMES:
         raise UserError(f"data prepare {name}: {config.nearest(name, list(TFDS_NAMES))}")
     try:
-        import tensorflow  # type: ignore[import-not-found]  # noqa: F401
+        import tensorflow  # noqa: F401
     except ImportError as error:
         raise UserError(
             f"data prepare {name}: preparing (not reading) needs TensorFlow; "

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +21,7 @@ from ntkrepro.config import Experiment, Space, log_steps
 from ntkrepro.data import Dataset
 from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.kernels import analytic, empirical
-from ntkrepro.loss import LOSSES, kernel_rate
+from ntkrepro.loss import kernel_rate
 from ntkrepro.measure import Trajectory
 
 FUNCTION_SPACE = 4096  # largest n * k whose kernel is decomposed
@@ -37,7 +36,7 @@ class Setup(NamedTuple):
 
     experiment: Experiment
     dataset: Dataset
-    model: nn.Module
+    model: models.Module
     params0: Any
     x_train: jax.Array
     x_test: jax.Array
@@ -55,7 +54,9 @@ class Kernels(NamedTuple):
     test_train: np.ndarray
 
 
-def run(experiment: Experiment, say: Say = lambda line: None, tick: Tick = lambda step, **values: None) -> Path:
+def run(
+    experiment: Experiment, say: Say = lambda line: None, tick: Tick = lambda step, **values: None
+) -> Path:
     """Compute the record of a config and return its path.
 
     `say` receives lines for the user; tick(step) is called about every second of the training
@@ -64,7 +65,9 @@ def run(experiment: Experiment, say: Say = lambda line: None, tick: Tick = lambd
     """
     began, about = time.perf_counter(), provenance()
     x64 = jax.enable_x64(experiment.precision.name == "float64")
-    quiet = np.errstate(over="ignore", invalid="ignore")  # a linearization may diverge where a network doesn't
+    quiet = np.errstate(
+        over="ignore", invalid="ignore"
+    )  # a linearization may diverge where a network doesn't
     with x64, jax.default_matmul_precision("highest"), quiet:
         setup = prepare(experiment)
         frames, seconds = compute(setup, say, tick)
@@ -104,14 +107,18 @@ def compute(setup: Setup, say: Say, tick: Tick) -> tuple[list[pd.DataFrame], dic
     if function or fits(setup):
         began = time.perf_counter()
         theta = empirical_kernels(setup)
-        critical = predict.critical_lr(theta.spectrum, setup.rate, setup.experiment.optimizer.momentum)
+        critical = predict.critical_lr(
+            theta.spectrum, setup.rate, setup.experiment.optimizer.momentum
+        )
         frames.append(stability_rows(theta, critical))
         warn(setup, critical, say)
         if function:
             paths["ntk_empirical"] = function_space(setup, theta, with_weights=True)
             seconds["function_space"] = round(time.perf_counter() - began, 3)
         if function and setup.experiment.linearized.analytic:
-            paths["ntk_analytic"] = function_space(setup, analytic_kernels(setup), with_weights=False)
+            paths["ntk_analytic"] = function_space(
+                setup, analytic_kernels(setup), with_weights=False
+            )
     names = ("network", "linearized") if weights else ("network",)
     reference = paths.get("ntk_empirical")
     trained, changes, seconds["training"] = training(setup, names, critical, reference, tick)
@@ -124,7 +131,9 @@ def spaces(setup: Setup) -> tuple[bool, bool]:
     opt = experiment.optimizer
     full = opt.batch is None or opt.batch == experiment.data.train
     closed = full and opt.momentum == 0 and experiment.loss.name.name == "mse"
-    function = space in (Space.function, Space.both) or (space is Space.auto and closed and fits(setup))
+    function = space in (Space.function, Space.both) or (
+        space is Space.auto and closed and fits(setup)
+    )
     if function and not closed:
         raise UserError(
             f"linearized.space={space.name}: function space is for full-batch gradient descent on "
@@ -175,7 +184,9 @@ def analytic_kernels(setup: Setup) -> Kernels:
 
 def function_space(setup: Setup, theta: Kernels, with_weights: bool) -> Trajectory:
     """The linearized network at every logged step, by predict.py."""
-    f_train, f_test = (models.apply(setup.model, setup.params0, x) for x in (setup.x_train, setup.x_test))
+    f_train, f_test = (
+        models.apply(setup.model, setup.params0, x) for x in (setup.x_train, setup.x_test)
+    )
     residual = np.asarray(f_train, np.float64) - setup.dataset.y_train
     c = predict.coefficients(
         theta.spectrum,
@@ -195,14 +206,14 @@ def function_space(setup: Setup, theta: Kernels, with_weights: bool) -> Trajecto
 
 def weights_at(setup: Setup, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eq. 9: picked weights' displacement and change per layer from omega_t = -J^T c_t."""
-    c = jnp.asarray(c, setup.x_train.dtype)
-    omega = _pull(setup.model, setup.params0, setup.x_train, c)
+    cotangent = jnp.asarray(c, setup.x_train.dtype)
+    omega = _pull(setup.model, setup.params0, setup.x_train, cotangent)
     entries, changes = measure.displacement(omega, setup.pick, setup.norms)
     return np.asarray(entries), np.asarray(changes)
 
 
 @partial(jax.jit, static_argnames="model")
-def _pull(model: nn.Module, params: Any, x: jax.Array, c: jax.Array) -> Any:
+def _pull(model: models.Module, params: Any, x: jax.Array, c: jax.Array) -> Any:
     pullback = jax.vjp(lambda p: models.apply(model, p, x), params)[1]
     return jax.tree.map(jnp.negative, pullback(c)[0])
 
@@ -214,7 +225,11 @@ def training(
     experiment, opt = setup.experiment, setup.experiment.optimizer
     k = setup.dataset.y_train.shape[1]
     program = train.Program(
-        setup.model, experiment.loss.name.name, experiment.loss.scale, opt.momentum, k <= FEW_OUTPUTS
+        setup.model,
+        experiment.loss.name.name,
+        experiment.loss.scale,
+        opt.momentum,
+        k <= FEW_OUTPUTS,
     )
     schedule = train.batch_schedule(experiment.seed, len(setup.x_train), opt.batch, opt.steps)
     dtype = setup.x_train.dtype
@@ -226,22 +241,32 @@ def training(
         None if schedule is None else jnp.asarray(schedule),
     )
     points: dict[str, list[Trajectory]] = {name: [] for name in names}
-    change = KernelChange(setup)
+    kernels0, changes = None, []
     began, measuring, last = time.perf_counter(), 0.0, 0
     for step, params in train.run(program, task, names, setup.steps, tick):
         pause = time.perf_counter()
         for name in names:
             points[name].append(observe(program, setup, name, params[name]))
         refuse_divergence(setup, points["network"][-1], last, step, critical)
-        change.add(params["network"])
+        if experiment.log.kernel:
+            x = setup.x_train[: experiment.log.outputs]
+            kernels = measure.kernels(setup.model, params["network"], x)
+            kernels0 = kernels0 or kernels
+            changes.append(measure.relative_change(kernels, kernels0))
         tick(step, **shown(setup, {name: p[-1] for name, p in points.items()}, reference, step))
         measuring, last = measuring + time.perf_counter() - pause, step
     seconds = round(time.perf_counter() - began - measuring, 3)
-    return {name: measure.stack(p) for name, p in points.items()}, change.rows(), seconds
+    return (
+        {name: measure.stack(p) for name, p in points.items()},
+        kernel_rows(setup, changes),
+        seconds,
+    )
 
 
 @partial(jax.jit, static_argnames=("program", "name"))
-def _outputs(program: train.Program, name: str, params0: Any, params: Any, x: jax.Array) -> jax.Array:
+def _outputs(
+    program: train.Program, name: str, params0: Any, params: Any, x: jax.Array
+) -> jax.Array:
     return train.applies(program, params0)[name](params, x)
 
 
@@ -255,29 +280,19 @@ def observe(program: train.Program, setup: Setup, name: str, params: Any) -> Tra
     f = partial(_outputs, program, name, setup.params0, params)
     omega = _minus(params, setup.params0)
     entries, changes = measure.displacement(omega, setup.pick, setup.norms)
-    return Trajectory(*(np.asarray(a) for a in (f(setup.x_train), f(setup.x_test), entries, changes)))
+    return Trajectory(
+        *(np.asarray(a) for a in (f(setup.x_train), f(setup.x_test), entries, changes))
+    )
 
 
-class KernelChange:
-    """Relative change of the network's NTK and NNGP on the first `log.outputs` train points."""
-
-    def __init__(self, setup: Setup):
-        self.setup, self.start, self.seen = setup, None, []  # type: ignore[var-annotated]
-
-    def add(self, params: Any) -> None:
-        if self.setup.experiment.log.kernel:
-            x = self.setup.x_train[: self.setup.experiment.log.outputs]
-            now = measure.kernels(self.setup.model, params, x)
-            self.start = self.start or now
-            self.seen.append(measure.relative_change(now, self.start))
-
-    def rows(self) -> list[pd.DataFrame]:
-        names = self.seen[0] if self.seen else {}
-        series = {name: [point[name] for point in self.seen] for name in names}
-        return [
-            measure.rows("network", f"{name}_change", self.setup.steps, values, "train")
-            for name, values in series.items()
-        ]
+def kernel_rows(setup: Setup, changes: list[dict[str, float]]) -> list[pd.DataFrame]:
+    """`ntk_change` and `nngp_change` of the network, relative to step 0."""
+    return [
+        measure.rows(
+            "network", f"{name}_change", setup.steps, [change[name] for change in changes], "train"
+        )
+        for name in (changes[0] if changes else {})
+    ]
 
 
 def shown(
@@ -286,11 +301,13 @@ def shown(
     """Train loss of the network and test RMSE to its linearization, for the progress bar."""
     f = now["network"]
     linear = reference.test[setup.steps.index(step)] if reference else now["linearized"].test
-    loss = LOSSES[setup.experiment.loss.name.name](f.train, setup.dataset.y_train)
-    return {"loss": float(loss), "rmse": float(np.sqrt(np.mean((f.test - linear) ** 2)))}
+    loss = measure.losses(setup.experiment.loss.name.name, f.train[None], setup.dataset.y_train)
+    return {"loss": float(loss[0]), "rmse": float(np.sqrt(np.mean((f.test - linear) ** 2)))}
 
 
-def refuse_divergence(setup: Setup, point: Trajectory, last: int, step: int, critical: float) -> None:
+def refuse_divergence(
+    setup: Setup, point: Trajectory, last: int, step: int, critical: float
+) -> None:
     if not all(np.isfinite(f).all() for f in (point.train, point.test)):
         lr = setup.experiment.optimizer.lr
         raise RunFailed(
@@ -343,7 +360,9 @@ def provenance() -> dict[str, Any]:
         "devices": jax.device_count(),
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "versions": {p: version(p) for p in ("ntkrepro", "jax", "jaxlib", "flax", "optax", "numpy")},
+        "versions": {
+            p: version(p) for p in ("ntkrepro", "jax", "jaxlib", "flax", "optax", "numpy")
+        },
         "matmul_precision": "highest",
         "command": command(),
     }
@@ -357,7 +376,9 @@ def command() -> str | None:
 
 def commit() -> str | None:
     """The checkout's commit, with `+` where files differ from it; none outside a checkout."""
-    git = partial(subprocess.run, capture_output=True, text=True, cwd=Path(__file__).parent, check=True)
+    git = partial(
+        subprocess.run, capture_output=True, text=True, cwd=Path(__file__).parent, check=True
+    )
     try:
         head = git(["git", "rev-parse", "HEAD"]).stdout.strip()
         changed = git(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()

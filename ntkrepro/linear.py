@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ntkrepro.kernels.empirical import capture
+from ntkrepro.models import Module
 
 Apply = Callable[[Any, jax.Array], jax.Array]
 
@@ -23,13 +23,13 @@ def linearize(apply: Apply, params0: Any) -> Apply:
     return apply_lin
 
 
-def linearize_dense(model: nn.Module, params0: Any) -> Apply:
+def linearize_dense(model: Module, params0: Any) -> Apply:
     """The same function for networks of Dense layers with few outputs, at fewer operations.
 
     A Dense layer's part of Eq. 6 is sum_j delta_aj (s_w x omega + s_b beta)_j, where x and
     delta_a = d f_a / d h do not depend on `params`. Differentiated in `params`, a step costs
     forward + backward at params0 and two products a layer: 4/3 of the network's own three, where
-    `linearize` costs 5/3; and 2/3 where a loop sees the same x again, as the first half is constant.
+    `linearize` costs 5/3; and 2/3 where a loop sees the same x again: the first half is constant.
     """
 
     def apply_lin(params: Any, x: jax.Array) -> jax.Array:

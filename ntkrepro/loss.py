@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def mse(f: jax.Array, y: jax.Array) -> jax.Array:
@@ -25,7 +26,7 @@ def kernel_rate(loss: str, n: int, k: int) -> float:
     return 1.0 / (n * k) if loss == "mse" else 1.0 / n
 
 
-def correct(f: jax.Array, y: jax.Array) -> jax.Array:
+def correct(f: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Whether each example's class is hit; signs for k = 1; f, y [..., k] -> [...]."""
     if f.shape[-1] == 1:
         return (f[..., 0] > 0) == (y[..., 0] > 0)

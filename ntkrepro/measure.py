@@ -2,16 +2,15 @@
 
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from flax.traverse_util import flatten_dict
 
 from ntkrepro.data import Dataset
 from ntkrepro.kernels import empirical
 from ntkrepro.loss import LOSSES, correct
+from ntkrepro.models import Module, flatten
 
 Pick = dict[tuple[str, ...], np.ndarray]
 
@@ -28,13 +27,16 @@ class Trajectory(NamedTuple):
 
 def stack(points: list[Trajectory]) -> Trajectory:
     """Trajectories of single steps, one after another."""
-    return Trajectory(*(np.stack(parts) if parts[0] is not None else None for parts in zip(*points)))
+    parts = zip(*points, strict=True)
+    return Trajectory(*(None if part[0] is None else np.stack(part) for part in parts))  # type: ignore
 
 
 def layer_weights(params: Any) -> dict[tuple[str, ...], jax.Array]:
     """Weight arrays by path in the network's order: layer1, layer2, ..., the readout last."""
-    leaves = {path: leaf for path, leaf in flatten_dict(params).items() if path[-1] == "w"}
-    return dict(sorted(leaves.items(), key=lambda item: (item[0][0] == "readout", len(item[0][0]), item[0])))
+    leaves = {path: leaf for path, leaf in flatten(params).items() if path[-1] == "w"}
+    return dict(
+        sorted(leaves.items(), key=lambda item: (item[0][0] == "readout", len(item[0][0]), item[0]))
+    )
 
 
 def pick_weights(params: Any, count: int, seed: int) -> Pick:
@@ -78,7 +80,7 @@ def displacement(omega: Any, pick: Any, norms: Any) -> tuple[jax.Array, jax.Arra
     return jnp.concatenate(entries), jnp.stack(changes)
 
 
-def kernels(model: nn.Module, params: Any, x: jax.Array) -> dict[str, jax.Array]:
+def kernels(model: Module, params: Any, x: jax.Array) -> dict[str, jax.Array]:
     """Empirical NTK [n, k, n, k] and NNGP [n, n]."""
     return {
         "ntk": empirical.ntk(model, params, x),
@@ -111,7 +113,13 @@ def rows(model: str, quantity: str, steps: Any, values: Any, split: str = "") ->
 
 
 def trajectory_rows(
-    model: str, steps: list[int], path: Trajectory, network: Trajectory, data: Dataset, loss: str, keep: int
+    model: str,
+    steps: list[int],
+    path: Trajectory,
+    network: Trajectory,
+    data: Dataset,
+    loss: str,
+    keep: int,
 ) -> list[pd.DataFrame]:
     """Loss, accuracy, outputs, RMSE against the network, and weights of one model.
 
@@ -121,7 +129,7 @@ def trajectory_rows(
     for split, y in (("train", data.y_train), ("test", data.y_test)):
         f, reference = getattr(path, split), getattr(network, split)
         out += [
-            rows(model, "loss", steps, jax.vmap(LOSSES[loss], (0, None))(f, y), split),
+            rows(model, "loss", steps, losses(loss, f, y), split),
             rows(model, "accuracy", steps, np.mean(correct(f, y[None]), -1), split),
             rows(model, "output", steps, f[:, :keep], split),
             rows(model, "output_rms", steps, root_mean_square(f), split),
@@ -132,6 +140,11 @@ def trajectory_rows(
         out.append(rows(model, "weight", steps, path.weights))
         out.append(rows(model, "weight_change", steps, path.weight_change))
     return out
+
+
+def losses(name: str, f: np.ndarray, y: np.ndarray) -> jax.Array:
+    """The loss at every step; f [t, n, k], y [n, k] -> [t]."""
+    return jax.vmap(LOSSES[name], (0, None))(jnp.asarray(f), jnp.asarray(y))
 
 
 def root_mean_square(f: np.ndarray) -> np.ndarray:

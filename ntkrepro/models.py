@@ -5,8 +5,14 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict as flatten  # params -> {path: leaf}
+from flax.traverse_util import unflatten_dict as unflatten
 
 from ntkrepro.config import Model
+
+__all__ = ["FC", "Dense", "Module", "apply", "build", "flatten", "init", "unflatten"]
+
+Module = nn.Module
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
@@ -17,7 +23,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-class Dense(nn.Module):
+class Dense(Module):
     """Fully connected layer, NTK (Eq. 1) or standard (Eq. S32) parametrization.
 
     `fan_in` is the paper's n_l; it is given where the input was rotated into a smaller space.
@@ -51,7 +57,7 @@ class Dense(nn.Module):
         return self.perturb("h", h)
 
 
-class FC(nn.Module):
+class FC(Module):
     """`depth` hidden layers of `width`, then the readout (Eq. 1); x [n, d] -> [n, k]."""
 
     depth: int
@@ -74,7 +80,7 @@ class FC(nn.Module):
         return Dense(features, self.parametrization, self.w_var, self.b_var, fan_in, name=name)
 
 
-def build(model: Model, n0: int, k: int) -> nn.Module:
+def build(model: Model, n0: int, k: int) -> Module:
     """The network of a config; n0 = input dimension before any rotation, k = outputs."""
     return FC(
         depth=model.depth,
@@ -88,7 +94,7 @@ def build(model: Model, n0: int, k: int) -> nn.Module:
     )
 
 
-def init(model: nn.Module, key: jax.Array, x: jax.Array) -> dict:
+def init(model: Module, key: jax.Array, x: jax.Array) -> dict:
     """Parameters theta_0 in the dtype of `x`, else only its shape matters.
 
     Drawn in float32 whatever the precision, so that a seed names one network.
@@ -97,6 +103,6 @@ def init(model: nn.Module, key: jax.Array, x: jax.Array) -> dict:
     return jax.tree.map(lambda leaf: leaf.astype(x.dtype), params)
 
 
-def apply(model: nn.Module, params: dict, x: jax.Array) -> jax.Array:
+def apply(model: Module, params: dict, x: jax.Array) -> jax.Array:
     """Outputs [n, k]."""
     return model.apply({"params": params}, x)  # type: ignore[return-value]

@@ -79,6 +79,6 @@ def outputs(f0: ArrayLike, kernel: ArrayLike, c: np.ndarray) -> np.ndarray:
 
 
 def critical_lr(spectrum: Spectrum, rate: float, momentum: float = 0.0) -> float:
-    """Largest stable learning rate 2 (1 + beta) / lambda_max; rate = loss.kernel_rate * loss.scale."""
+    """Largest stable learning rate 2 (1 + beta) / lambda_max, for `rate` of loss.kernel_rate."""
     top = float(spectrum.values[-1]) * rate
     return 2 * (1 + momentum) / top if top > 0 else float("inf")

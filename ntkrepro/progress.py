@@ -51,7 +51,11 @@ def lines(title: str, total: int) -> Iterator[Tick]:
         shown, now = text(values) if values else shown, time.monotonic()
         if now - last >= EVERY and step:
             left, last = (now - began) / step * (total - step), now
-            print(f"{title} step {step}/{total} {shown} {left:.0f} s left", file=sys.stderr, flush=True)
+            print(
+                f"{title} step {step}/{total} {shown} {left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
 
     yield tick
 

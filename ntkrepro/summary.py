@@ -6,11 +6,18 @@ from ntkrepro.records import Record
 
 
 def summary(record: Record) -> str:
-    """Final loss and accuracy of every model, RMSE against the network, how lr stands to critical."""
+    """Final loss, accuracy and RMSE against the network of every model, and lr over critical."""
     rows, config = record.rows, record.config
     last = rows[(rows["step"] == rows["step"].max()) & (rows["index"] == 0)]
-    lines = [f"{'':14}{'loss':>20}{'accuracy':>20}{'RMSE to network':>20}", f"{'':14}" + f"{'train / test':>20}" * 3]
-    for model in [m for m in ("network", "linearized", "ntk_empirical", "ntk_analytic") if m in set(last["model"])]:
+    lines = [
+        f"{'':14}{'loss':>20}{'accuracy':>20}{'RMSE to network':>20}",
+        f"{'':14}" + f"{'train / test':>20}" * 3,
+    ]
+    for model in [
+        m
+        for m in ("network", "linearized", "ntk_empirical", "ntk_analytic")
+        if m in set(last["model"])
+    ]:
         cells = [pair(last, model, quantity) for quantity in ("loss", "accuracy", "rmse")]
         lines.append(f"{model:14}" + "".join(f"{cell:>20}" for cell in cells))
     lr, critical = config["optimizer"]["lr"], value(rows, "network", "lr_critical", "train")

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +23,7 @@ CHUNK = 1.0  # seconds between two looks at a running program
 class Program(NamedTuple):
     """What is compiled; hashable. `few` = few outputs, so that linearize_dense is the cheaper."""
 
-    model: nn.Module
+    model: models.Module
     loss: str = "mse"
     loss_scale: float = 1.0
     momentum: float = 0.0
@@ -99,9 +98,9 @@ def run(
     steps: list[int],
     tick: Callable[[int], None] = lambda step: None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields (step, {name: params}) at each of `steps`, ascending; `tick(step)` about every second.
+    """Yields (step, {name: params}) at each of `steps`, ascending; tick(step) about every second.
 
-    Where a chunk ends changes no bit of the result. Params are valid until the next one is asked for.
+    Where a chunk ends changes no bit of the result. Params live until the next are asked for.
     """
     states, now, size = start(program, task, names), 0, 1
     for target in steps:

@@ -1,0 +1,1 @@
+"""Tangent kernels: of a network at hand (empirical.py) and of infinite width (analytic.py)."""

@@ -1,4 +1,8 @@
-"""NNGP and tangent kernel of an infinitely wide fully-connected network (Eq. S2-S6)."""
+"""NNGP and tangent kernel of infinitely wide fully-connected networks (Eq. S2-S6, S32).
+
+What depends on one point, the variances K(x, x) of every layer above all, is worked out first, in
+float64. The pairs follow in tiles, each through all layers while it is in the cache.
+"""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -6,23 +10,44 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.lax import dynamic_slice_in_dim, dynamic_update_slice
 
 from ntkrepro.kernels import duals
 from ntkrepro.kernels.duals import Activation, Points
 
-EDGE = {"cpu": 512}  # of a tile that stays in the cache; elsewhere as large as memory allows
+CPU_EDGE = 256  # of a tile that stays in a core's cache
+TEMPORARIES = 16  # arrays of a tile's size alive at once, at most
 
 
 class Kernels(NamedTuple):
-    """K and Θ of the readout, for one output."""
+    """K and Θ of the readout [n, m], for one output."""
 
     nngp: jax.Array
     ntk: jax.Array
 
 
+class Side(NamedTuple):
+    """Rows or columns of a kernel: x [n, d], with `Points` of the inputs and of every layer."""
+
+    x: Any
+    inputs: Points
+    layers: Points
+
+
+class Scales(NamedTuple):
+    """K = w_var T + b_var; a layer's own part of Θ is `first` T or `later` T, + bias."""
+
+    w_var: Any
+    b_var: Any
+    inverse_n0: Any
+    first: Any
+    later: Any
+    bias: Any
+
+
 def fc(
-    x1,
-    x2=None,
+    x1: Any,
+    x2: Any = None,
     *,
     depth: int,
     activation: Activation,
@@ -33,126 +58,160 @@ def fc(
     n0: int | None = None,
     memory: int = 2**30,
 ) -> Kernels:
-    """K and Θ of Eq. S3-S6 between x1 [n, d] and x2 [m, d], or x1 and itself: [n, m]."""
+    """K and Θ after `depth` hidden layers (Eq. S3-S6), of x1 [n, d] and x2 [m, d] or itself: [n, m].
+
+    float64 inputs give float64 kernels, with or without JAX's x64 flag; all others float32. `n0`
+    divides x.x' (default d). `parametrization="standard"` (Eq. S32) gives the Θ of hidden layers
+    `width` wide: it grows with the width, K does not. Temporaries take at most `memory` bytes.
+
+    Raises:
+        ValueError: arguments that do not fit; an activation too rough for its series.
+    """
     with jax.enable_x64(True):
-        dtype = np.dtype(jnp.result_type(x1, x1 if x2 is None else x2))
-        dtype = np.dtype(np.float64 if dtype == np.float64 else np.float32)
-        n0 = n0 or x1.shape[1]
-        own = _own_layers(parametrization, w_var, b_var, n0, width)
-        units, norms = zip(*(_normalize(x, dtype) for x in ([x1] if x2 is None else [x1, x2])))
-        points, spans = _points(activation, norms, n0, depth, w_var, b_var, dtype)
-        edge = min(int(np.sqrt(memory / (16 * dtype.itemsize))), EDGE.get(jax.default_backend(), 2**13))
-        tiles = _tiles(len(units[0]), len(units[-1]), max(edge,1), x2 is None)
-        scalars = jnp.asarray([w_var, b_var, *own], dtype)
-        return _kernels((units[0], *points[0]), (units[-1], *points[-1]), spans, scalars, *tiles, activation=activation,
-           symmetric=x2 is None)
+        inputs = [jnp.asarray(x) for x in ([x1] if x2 is None else [x1, x2])]
+        _check(inputs, depth, w_var, b_var)
+        dtype = np.dtype("float64" if jnp.result_type(*inputs) == jnp.float64 else "float32")
+        scales = _scales(parametrization, w_var, b_var, n0 or inputs[0].shape[1], width)
+        sides, spans = _sides(inputs, depth, activation, scales, dtype)
+        left, right = sides[0], sides[-1]
+        edges, tiles = _tiles(len(left.x), len(right.x), x2 is None, memory // dtype.itemsize)
+        scales = Scales(*(dtype.type(scale) for scale in scales))
+        static = {"dual": duals.dual(activation), "edges": edges, "symmetric": x2 is None}
+        return _kernels(left, right, spans, tiles, scales, **static)
 
 
-def _own_layers(parametrization, w_var, b_var, n0, width):
+def _check(inputs: list[jax.Array], depth: int, w_var: float, b_var: float) -> None:
+    shapes = [x.shape for x in inputs]
+    if any(len(shape) != 2 for shape in shapes) or len({shape[-1] for shape in shapes}) != 1:
+        raise ValueError(f"inputs of shapes {shapes}: flatten them to [n, d] and [m, d]")
+    if depth < 1 or w_var <= 0 or b_var < 0:
+        raise ValueError(f"{depth=}, {w_var=}, {b_var=}: must be >= 1, > 0, >= 0")
+
+
+def _scales(parametrization: str, w_var: float, b_var: float, n0: int, width: int | None) -> Scales:
+    """A layer's weights add Σ x x' = fan_in T to Θ; in NTK parametrization w_var T, bias b_var."""
     if parametrization == "ntk":
-        return w_var, w_var, b_var
-    return n0, width, float(b_var > 0)
+        return Scales(w_var, b_var, 1 / n0, w_var, w_var, b_var)
+    if parametrization != "standard":
+        raise ValueError(f"{parametrization=}: ntk or standard")
+    if not width:
+        raise ValueError("the kernel in standard parametrization grows with the width: give width=")
+    return Scales(w_var, b_var, 1 / n0, n0, width, float(b_var > 0))
 
 
-@partial(jax.jit, static_argnames="dtype")
-def _normalize(x, dtype):
-    norms = jnp.sqrt(jnp.sum(jnp.square(x.astype(jnp.float64)), axis=1))
-    return (x / jnp.where(norms > 0, norms, 1)[:, None]).astype(dtype), norms
+def _sides(inputs: list[jax.Array], depth: int, activation: Activation, scales: Scales, dtype: Any):
+    """Each input with its `Points`, worked out together so that all series are of one length."""
+    square = np.concatenate([_square_norms(x) for x in inputs])
+    shares, q = duals.split(square * scales.inverse_n0, scales.w_var, scales.b_var)
+    first = Points(duals.inverse(np.sqrt(square))[None].astype(dtype), shares.astype(dtype))
+    layers, spans = duals.trajectory(activation, q, depth, scales.w_var, scales.b_var, dtype)
+    ends = np.cumsum([len(x) for x in inputs])
+    parts = [slice(end - len(x), end) for x, end in zip(inputs, ends, strict=True)]
+    points = [(first.at(part), layers.at(part)) for part in parts]
+    return [Side(x.astype(dtype), *p) for x, p in zip(inputs, points, strict=True)], spans
 
 
-def _points(activation, norms, n0, depth, w_var, b_var, dtype):
-    norm = np.concatenate(norms)
-    shares, q = duals.split(norm**2 / n0, w_var, b_var)
-    inputs = Points((norm / np.sqrt(n0))[None].astype(dtype), shares.astype(dtype))
-    layers, spans = duals.trajectory(activation, q, depth, w_var, b_var, dtype)
-    cut = len(norms[0])
-    both = (inputs, layers)
-    first = jax.tree.map(lambda x: x[..., :cut], both)
-    if len(norms) == 1:
-        return (first,), spans
-    return (first, jax.tree.map(lambda x: x[..., cut:], both)), spans
+@jax.jit
+def _square_norms(x: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.square(x.astype(jnp.float64)), axis=1)
 
 
-def _tiles(n, m, edge, symmetric):
-    e1, e2 = min(n, edge), min(m, edge)
-    rows = [min(i, n - e1) for i in range(0, n, e1)]
-    columns = [min(j, m - e2) for j in range(0, m, e2)]
-    tiles = [(i, j) for i in rows for j in columns if j >= i or not symmetric]
-    return np.array(tiles), (e1, e2)
+def _tiles(n: int, m: int, symmetric: bool, memory: int):
+    """Edges of a tile, and where each begins [tiles, 2]; the last ones overlap their neighbours."""
+    edge = max(int(np.sqrt(memory / TEMPORARIES)), 1)
+    edge = min(edge, CPU_EDGE) if jax.default_backend() == "cpu" else edge
+    edges = min(n, edge), min(m, edge)
+    rows = [min(i, n - edges[0]) for i in range(0, n, edges[0])]
+    columns = [min(j, m - edges[1]) for j in range(0, m, edges[1])]
+    return edges, np.array([(i, j) for i in rows for j in columns if j >= i or not symmetric])
 
 
-@partial(jax.jit, static_argnames=("edges", "activation", "symmetric"))
-def _kernels(left, right, spans, scalars, tiles, edges, *, activation, symmetric):
-    tiles=jnp.asarray(tiles)
+@partial(jax.jit, static_argnames=("dual", "edges", "symmetric"))
+def _kernels(left: Side, right: Side, spans, tiles, scales: Scales, *, dual, edges, symmetric):
+    """Tile by tile; the tiles above the diagonal serve below it too."""
+
     def fetch(t):
-        i, j = tiles[t]
-        return i, j, _take(left, i, edges[0]), _take(right, j, edges[1])
+        i, j = jnp.asarray(tiles)[t]
+        return (i, j), _cut(left, i, edges[0], -1), _cut(right, j, edges[1], -2)
 
-    def tile(kernels, fetched):
-        i, j, one, two = fetched
-        same = (i + jnp.arange(edges[0]))[:, None] == (j + jnp.arange(edges[1])) if symmetric else False
-        out = _tile(one, two, spans, scalars, same, activation)
-        kernels = jax.tree.map(lambda k, o: jax.lax.dynamic_update_slice(k, o, (i, j)), kernels, out)
+    def step(kernels, fetched):
+        (i, j), rows, columns = fetched
+        same = symmetric & (i + jnp.arange(edges[0])[:, None] == j + jnp.arange(edges[1]))
+        tile = _tile(rows, columns, same, jnp.asarray(spans), scales, dual)
+        kernels = [dynamic_update_slice(k, t, (i, j)) for k, t in zip(kernels, tile, strict=True)]
         if symmetric:
-            kernels = jax.tree.map(lambda k, o: jax.lax.dynamic_update_slice(k, o.T, (j, i)), kernels, out)
-        return kernels
+            pairs = zip(kernels, tile, strict=True)
+            kernels = [dynamic_update_slice(k, t.T, (j, i)) for k, t in pairs]
+        return Kernels(*kernels)
 
-    shape = len(left[0]), len(right[0])
-    empty = jnp.zeros(shape, scalars.dtype)
-    return duals.loop(0, len(tiles), fetch, tile, Kernels(empty, empty))
-
-
-def _take(side, start, size):
-    units, *points = side
-    cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size)
-    return cut(units, axis=0), *jax.tree.map(partial(cut, axis=-1), points)
+    empty = jnp.zeros((len(left.x), len(right.x)), left.x.dtype)
+    return duals.loop(0, len(tiles), fetch, step, Kernels(empty, empty))
 
 
-def _tile(one, two, spans, scalars, same, activation):
-    u1, in1, layers1 = one[0], *jax.tree.map(lambda x: x[..., :, None], one[1:])
-    u2, in2, layers2 = two[0], *jax.tree.map(lambda x: x[..., None, :], two[1:])
-    w_var, b_var, own_first, own, own_bias = scalars
-    relu = activation == "relu"
-    dual = duals.DUALS.get(activation, duals.smooth)
-    cosine = jnp.matmul(u1, u2.T, precision="highest")
-    t = in1.constants[0] * in2.constants[0] * cosine
-    ntk = own_first * t + own_bias
-    state = w_var * t + b_var
+def _cut(side: Side, start: jax.Array, size: int, axis: int) -> Side:
+    """A tile's rows [..., e, 1] (axis -1) or columns [..., 1, e] (axis -2)."""
+
+    def cut(p):
+        return jnp.expand_dims(dynamic_slice_in_dim(p, start, size, axis=-1), axis)
+
+    x = dynamic_slice_in_dim(side.x, start, size)
+    return Side(x, jax.tree.map(cut, side.inputs), jax.tree.map(cut, side.layers))
+
+
+def _tile(left: Side, right: Side, same, spans, scales: Scales, dual) -> Kernels:
+    """Eq. S3-S6. Where others carry covariances, ReLU carries angles."""
+    dot = jnp.matmul(left.x, right.x.T, precision="highest")
+    t = dot * scales.inverse_n0
+    relu = dual is duals.relu
+    state = _gap(left, right, dot, same) if relu else scales.w_var * t + scales.b_var
+
+    def fetch(layer):
+        points = [(s.layers.constants[layer], s.layers.shares[layer]) for s in (left, right)]
+        return points, spans[layer]
+
+    def step(carry, fetched):
+        (state, ntk), ((one, two), span) = carry, fetched
+        one, two = Points(*one, left.layers.series), Points(*two, right.layers.series)
+        t, t_dot, *gap = dual(state, one, two, span)
+        state = gap[0] if gap else scales.w_var * t + scales.b_var
+        return state, scales.later * t + scales.bias + scales.w_var * ntk * t_dot
+
+    carry = state, scales.first * t + scales.bias
+    state, ntk = duals.loop(0, len(spans), fetch, step, carry)
     if relu:
-        near, far = _angles(u1, u2, cosine, same)
-        near = duals.add_bias(near, in1.shares, in2.shares)
-        b1, b2 = in1.shares, in2.shares
-        far = duals.add_bias(far, b1, (b2[0], -b2[1]))
-        state = jnp.where(near <= far, near, -jnp.maximum(far, jnp.finfo(far.dtype).tiny))
-
-    def layer(carry, xs):
-        state, ntk = carry
-        (c1, s1), (c2, s2), span = xs
-        t, t_dot, state = dual(state, Points(c1, s1, layers1.series), Points(c2, s2, layers2.series), span)
-        state = duals.add_bias(state, s1, s2) if relu else w_var * t + b_var
-        return state, own * t + own_bias + w_var * ntk * t_dot
-
-    xs = layers1[:2], layers2[:2], jnp.asarray(spans)
-    state, ntk = duals.loop(0, len(spans), lambda l: jax.tree.map(lambda x: x[l], xs), layer, (state, ntk))
-    if relu:
-        state = layers1.constants[-1][1] * layers2.constants[-1][1] * (1 - state)
+        state = left.layers.constants[-1, 1] * right.layers.constants[-1, 1] * (1 - state)
     return Kernels(state, ntk)
 
 
-def _angles(u1, u2, cosine, same):
-    """1 -+ cosine between unit vectors, from their differences where rounding would tell."""
+def _gap(left: Side, right: Side, dot, same):
+    """The angle between (w, b) times (x, 1) and (x', 1), as `duals.relu` takes it."""
+    near, far = _angle(left, right, dot, same)
+    one, two = left.inputs.shares, right.inputs.shares
+    opposite = two[0], -two[1]
+    return duals.signed(duals.add_bias(near, one, two), duals.add_bias(far, one, opposite))
+
+
+def _angle(left: Side, right: Side, dot, same):
+    """1 -+ cosine of x and x'; by x/|x| -+ x'/|x'| where rounding of the product would tell."""
+    cosine = dot * left.inputs.constants[0] * right.inputs.constants[0]
     near = jnp.where(same, 0, jnp.maximum(1 - cosine, 0))
     far = jnp.maximum(1 + cosine, 0)
-    close = (jnp.minimum(near, far) < jnp.finfo(near.dtype).eps ** (1 / 3)) & ~jnp.asarray(same)
-
-    def row(args):
-        u, near, far, close = args
-        sign = jnp.where(near < far, 1, -1).astype(u.dtype)
-        gap = jnp.sum((u - sign[:, None] * u2) ** 2, axis=1) / 2
-        return jnp.where(close & (sign > 0), gap, near), jnp.where(close & (sign < 0), gap, far)
+    close = ~same & (jnp.minimum(near, far) < jnp.finfo(dot.dtype).eps ** (1 / 3))
 
     def refine():
-        keep = lambda args: args[1:3]
-        return jax.lax.map(lambda args: jax.lax.cond(args[3].any(), row, keep, args), (u1, near, far, close))
+        units = [side.x * side.inputs.constants.reshape(-1, 1) for side in (left, right)]
+        rows = units[0], near, far, close
+        return jax.lax.map(lambda row: _refined(units[1], *row), rows)
+
+    return jax.lax.cond(close.any(), refine, lambda: (near, far))
+
+
+def _refined(units, unit, near, far, close):
+    """One row of `_angle`."""
+
+    def refine():
+        sign = jnp.where(near < far, 1, -1).astype(unit.dtype)
+        gap = jnp.sum((unit - sign[:, None] * units) ** 2, axis=1) / 2
+        return jnp.where(close & (sign > 0), gap, near), jnp.where(close & (sign < 0), gap, far)
 
     return jax.lax.cond(close.any(), refine, lambda: (near, far))

@@ -28,21 +28,35 @@ class Points(NamedTuple):
     shares: Any  # [2, n], squares add up to 1
     series: Any = None  # [c, CHUNK, n]
 
+    def at(self, part: slice) -> "Points":
+        return jax.tree.map(lambda x: x[..., part], self)
+
 
 def relu(gap, left: Points, right: Points, span):
-    """T and Ṫ of ReLU (Eq. S14-S16) from the angle's `gap`, and the gap of ReLU's own outputs.
+    """T and Ṫ of ReLU (Eq. S14-S16) from its inputs' angle, and the angle of the next layer's.
 
-    gap = 1 - cos θ up to a right angle and cos θ + 1, negated, from there: neither is cancelled.
+    An angle is its `gap`: 1 - cos θ up to a right angle, then -(1 + cos θ), never cancelled.
     """
     size, obtuse = jnp.abs(gap), gap < 0
     acute = 2 * jnp.sqrt(size / 2) * _arcsin_ratio(size / 2)
     theta = jnp.where(obtuse, np.pi - acute, acute)
     sine = jnp.sqrt(size * (2 - size))
     cosine = jnp.where(obtuse, size - 1, 1 - size)
-    gap = jnp.where(obtuse, 2 - size, size) - (sine - theta * cosine) / np.pi  # 1 - J1(θ) / π
-    gap = jnp.maximum(gap, 0)
-    t = left.constants[0] * right.constants[0] * (1 - gap)
-    return t, (np.pi - theta) / (2 * np.pi), gap
+    lost = jnp.where(obtuse, 2 - size, size) - (sine - theta * cosine) / np.pi  # 1 - J1 / π
+    lost = jnp.maximum(lost, 0)
+    t = left.constants[0] * right.constants[0] * (1 - lost)
+    return t, (np.pi - theta) / (2 * np.pi), add_bias(lost, left.shares, right.shares)
+
+
+def add_bias(near, shares1, shares2):
+    """1 - cosine of (c u, b) and (c' u', b') from that of u and u'; c² + b² = 1."""
+    (c1, b1), (c2, b2) = shares1, shares2
+    return ((c1 - c2) ** 2 + (b1 - b2) ** 2) / 2 + c1 * c2 * near
+
+
+def signed(near, far):
+    """The gap of 1 - cos θ and 1 + cos θ."""
+    return jnp.where(near <= far, near, -jnp.maximum(far, jnp.finfo(far.dtype).tiny))
 
 
 def erf(cov, left: Points, right: Points, span):
@@ -52,13 +66,12 @@ def erf(cov, left: Points, right: Points, span):
     sine = scale * cov
     least = rest1 + rest2 - rest1 * rest2  # of 1 - sine², as cov² <= q1 q2
     cosine = jnp.sqrt(jnp.maximum((1 - sine) * (1 + sine), least))
-    t = 2 / np.pi * _arcsin(sine)
-    return t, 2 / np.pi * scale / cosine, t
+    return 2 / np.pi * _arcsin(sine), 2 / np.pi * scale / cosine
 
 
 def identity(cov, left: Points, right: Points, span):
     """T and Ṫ of a linear network."""
-    return cov, jnp.ones_like(cov), cov
+    return cov, jnp.ones_like(cov)
 
 
 def smooth(cov, left: Points, right: Points, span):
@@ -68,15 +81,28 @@ def smooth(cov, left: Points, right: Points, span):
     square = rho * rho
     even, d_even = _horner(left.series, right.series, span[0], span[1], square)
     odd, d_odd = _horner(left.series, right.series, span[1], span[2], square)
-    t_dot = scale * (odd + 2 * rho * d_even + 2 * square * d_odd)
-    t = even + rho * odd
-    return t, t_dot, t
+    return even + rho * odd, scale * (odd + 2 * rho * d_even + 2 * square * d_odd)
 
 
-def add_bias(near, shares1, shares2):
-    """1 - cosine of (c u, b) and (c' u', b') from that of u and u'; c² + b² = 1."""
-    (c1, b1), (c2, b2) = shares1, shares2
-    return ((c1 - c2) ** 2 + (b1 - b2) ** 2) / 2 + c1 * c2 * near
+def dual(activation: Activation) -> Callable:
+    """The function above that `activation` needs."""
+    if callable(activation):
+        return smooth
+    if activation not in DUALS:
+        raise ValueError(f"{activation=}: one of {', '.join(DUALS)}, or a smooth function")
+    return DUALS[activation]
+
+
+def expectations(activation: Activation, q1, q2, cov):
+    """T and Ṫ of Eq. S1 for Σ = [[q1, cov], [cov, q2]], all [p], q1 and q2 > 0, in float64."""
+    with jax.enable_x64(True):
+        q1, q2, cov = (np.asarray(x, np.float64) for x in (q1, q2, cov))
+        points, spans = trajectory(activation, np.concatenate([q1, q2]), 1, 1.0, 0.0, np.float64)
+        points = points._replace(constants=points.constants[0], shares=points.shares[0])
+        left, right = points.at(slice(len(q1))), points.at(slice(len(q1), None))
+        cosine = jnp.asarray(cov / np.sqrt(q1 * q2))
+        state = signed(1 - cosine, 1 + cosine) if activation == "relu" else jnp.asarray(cov)
+        return dual(activation)(state, left, right, jnp.asarray(spans[0]))[:2]
 
 
 def _horner(series1, series2, start, stop, x):
@@ -169,37 +195,35 @@ def inverse(x):
 def _at_points(activation: Activation, q, tolerance: float):
     """T(q, q), the dual's constants [r, n], and Hermite coefficients of even and odd order."""
     none = np.zeros((2, 0, len(q)))
-    match activation:
-        case "relu":
-            return q / 2, np.sqrt(q / 2)[None], none
-        case "erf":
-            t = 2 / np.pi * np.arcsin(2 * q / (1 + 2 * q))
-            return t, np.stack([np.sqrt(2 / (1 + 2 * q)), 1 / (1 + 2 * q)]), none
-        case "identity":
-            return q, np.zeros((0, len(q))), none
-    coefficients = hermite(SMOOTH.get(activation, activation), q, tolerance)
-    moment = sum((a**2).sum(axis=0) for a in coefficients)
-    return moment, inverse(np.sqrt(q))[None], coefficients
+    if activation == "relu":
+        return q / 2, np.sqrt(q / 2)[None], none
+    if activation == "erf":
+        t = 2 / np.pi * np.arcsin(2 * q / (1 + 2 * q))
+        return t, np.stack([np.sqrt(2 / (1 + 2 * q)), 1 / (1 + 2 * q)]), none
+    if activation == "identity":
+        return q, np.zeros((0, len(q))), none
+    phi = SMOOTH[activation] if isinstance(activation, str) else activation
+    coefficients = hermite(phi, q, tolerance)
+    t = sum((a**2).sum(axis=0) for a in coefficients)
+    return t, inverse(np.sqrt(q))[None], coefficients
 
 
-def hermite(phi: Callable, q, tolerance: float):
+def hermite(phi: Callable, q, tolerance: float) -> list[np.ndarray]:
     """Coefficients of φ(√q z) in orthonormal Hermite polynomials, even and odd orders [k, n].
 
     As many as leave out at most `tolerance` of Σ (k + 1) a_k², that is of Ṫ(q, q) and T(q, q).
 
     Raises:
-        ValueError: φ is not smooth at the scale √q: no end to its series.
+        ValueError: φ is not smooth at the scale √q, its series is too long.
     """
+    probes = np.quantile(q, np.linspace(0, 1, 17))
     orders = 2**8
     while orders <= MAX_ORDERS:
         z, table = _hermite_table(orders)
-        a = table @ np.asarray(_values(phi, np.sqrt(q)[:, None] * z)).T
-        power = np.arange(1, orders + 1)[:, None] * a**2
-        left_out = [np.cumsum(part[::-1], axis=0)[::-1] for part in (power[::2], power[1::2])]
-        needed = tolerance * power.sum(axis=0)
-        counts = [int((part > needed).any(axis=1).sum()) for part in left_out]
+        counts = _needed(_values(phi, probes, z) @ table.T, tolerance)
         if 4 * max(counts) <= orders:
-            return a[::2][: counts[0]], a[1::2][: counts[1]]
+            values = _values(phi, q, z)
+            return [(values @ table[i : 2 * counts[i] : 2].T).T for i in (0, 1)]
         orders *= 2
     raise ValueError(
         f"the Hermite series of this activation needs more than {MAX_ORDERS // 2} orders at "
@@ -207,8 +231,21 @@ def hermite(phi: Callable, q, tolerance: float):
     )
 
 
+def _needed(a, tolerance: float) -> list[int]:
+    """How many even and odd orders of the coefficients [n, k] not to leave out."""
+    power = np.arange(1, a.shape[1] + 1) * a**2
+    least = tolerance * power.sum(axis=1, keepdims=True)
+    tails = [np.cumsum(part[:, ::-1], axis=1) for part in (power[:, ::2], power[:, 1::2])]
+    return [int((tail > least).any(axis=0).sum()) for tail in tails]
+
+
+def _values(phi: Callable, q, z) -> np.ndarray:
+    """φ(√q z) [n, g]."""
+    return np.asarray(_elementwise(phi, np.sqrt(q)[:, None] * z))
+
+
 @partial(jax.jit, static_argnums=0)
-def _values(phi, x):
+def _elementwise(phi, x):
     return jax.vmap(phi)(x.ravel()).reshape(x.shape)
 
 
@@ -242,5 +279,5 @@ def _stack(chunks):
     return np.concatenate([series, np.zeros((length - len(series), *series.shape[1:]))])
 
 
-DUALS = {"relu": relu, "erf": erf, "identity": identity}
+DUALS = {"relu": relu, "erf": erf, "identity": identity, "tanh": smooth, "gelu": smooth}
 SMOOTH = {"tanh": jnp.tanh, "gelu": partial(jax.nn.gelu, approximate=False)}

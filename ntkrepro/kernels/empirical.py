@@ -11,11 +11,11 @@ one forward and k backward passes over n examples and n^2 inner products, no Jac
 from functools import partial
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
+
+from ntkrepro.models import Module, flatten, unflatten
 
 Path = tuple[str, ...]
 MEMORY = 2**31  # bytes that the blocks of one call may take
@@ -34,7 +34,7 @@ class Layer(NamedTuple):
     std: tuple[jax.Array, jax.Array]
 
 
-def capture(model: nn.Module, params: Any, x: jax.Array) -> tuple[jax.Array, dict[Path, Layer]]:
+def capture(model: Module, params: Any, x: jax.Array) -> tuple[jax.Array, dict[Path, Layer]]:
     """Outputs [n, k] and, for every Dense layer by its path, what its gradients are made of."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x)).get("perturbations", {})
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
@@ -47,8 +47,8 @@ def capture(model: nn.Module, params: Any, x: jax.Array) -> tuple[jax.Array, dic
     f, pullback, dense = jax.vjp(outputs, zeros, has_aux=True)
     k = f.shape[-1]
     rows = jnp.eye(k, dtype=f.dtype)[:, None, :] * jnp.ones((k, len(x), k), f.dtype)
-    deltas = flatten_dict(jax.vmap(pullback)(rows)[0])
-    sown = flatten_dict(dense)
+    deltas = flatten(jax.vmap(pullback)(rows)[0])
+    sown = flatten(dense)
     layers = {}
     for path in (p[:-1] for p in deltas):
         get = {name: sown[(*path, name)][0] for name in ("x", "scale", "std")}
@@ -73,7 +73,7 @@ def layer_kernel(a: Layer, b: Layer, trace: bool) -> jax.Array:
 
 @partial(jax.jit, static_argnames=("model", "trace", "per_layer"))
 def _block(
-    model: nn.Module, params: Any, x1: jax.Array, x2: jax.Array | None, trace: bool, per_layer: bool
+    model: Module, params: Any, x1: jax.Array, x2: jax.Array | None, trace: bool, per_layer: bool
 ) -> Any:
     first = capture(model, params, x1)[1]
     second = first if x2 is None else capture(model, params, x2)[1]
@@ -86,17 +86,17 @@ def _block(
 
 def _without(params: Any, layers: dict[Path, Layer]) -> list[Path]:
     """Paths of the parameters that no Dense layer owns."""
-    return [path for path in flatten_dict(params) if path[:-1] not in layers]
+    return [path for path in flatten(params) if path[:-1] not in layers]
 
 
 def _jacobian_kernel(
-    model: nn.Module, params: Any, paths: list[Path], x1: jax.Array, x2: jax.Array | None, trace: bool
+    model: Module, params: Any, paths: list[Path], x1: jax.Array, x2: jax.Array | None, trace: bool
 ) -> jax.Array:
     """Any other parameter's part, from its Jacobian."""
-    leaves = flatten_dict(params)
+    leaves = flatten(params)
 
     def outputs(chosen: dict[Path, jax.Array], x: jax.Array) -> jax.Array:
-        return model.apply({"params": unflatten_dict({**leaves, **chosen})}, x)  # type: ignore
+        return model.apply({"params": unflatten({**leaves, **chosen})}, x)  # type: ignore
 
     chosen = {path: leaves[path] for path in paths}
     first = jax.jacrev(outputs)(chosen, x1)
@@ -112,7 +112,7 @@ def _jacobian_kernel(
 
 
 def ntk(
-    model: nn.Module,
+    model: Module,
     params: Any,
     x1: jax.Array,
     x2: jax.Array | None = None,
@@ -162,7 +162,7 @@ def _put(out: np.ndarray, block: np.ndarray, i: int, j: int, mirror: bool) -> No
         out[(cols, *skip, rows)] = turned
 
 
-def _rows(model: nn.Module, params: Any, x: jax.Array, memory: int) -> int:
+def _rows(model: Module, params: Any, x: jax.Array, memory: int) -> int:
     """Examples whose inputs, deltas and block of the kernel fit into `memory` bytes."""
     f, layers = jax.eval_shape(partial(capture, model), params, x[:1])
     item, k = f.dtype.itemsize, f.shape[-1]
@@ -173,12 +173,12 @@ def _rows(model: nn.Module, params: Any, x: jax.Array, memory: int) -> int:
 
 
 def _leaves(params: Any, paths: list[Path]) -> list[Any]:
-    flat = flatten_dict(params)
+    flat = flatten(params)
     return [flat[path] for path in paths]
 
 
 @partial(jax.jit, static_argnames=("model",))
-def nngp(model: nn.Module, params: Any, x1: jax.Array, x2: jax.Array | None = None) -> jax.Array:
+def nngp(model: Module, params: Any, x1: jax.Array, x2: jax.Array | None = None) -> jax.Array:
     """Empirical NNGP: sigma_w^2 x.x' / n + sigma_b^2 of the layer `readout`'s input [n, m].
 
     The covariance of the outputs over draws of the readout alone (Eq. 13, Eq. S29).

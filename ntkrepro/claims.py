@@ -1,0 +1,181 @@
+"""The paper's claims as numbers with intervals and verdicts, from records alone.
+
+A claim on a deviation that shrinks with width has a verdict at paper scale only; elsewhere its
+value is shown without one. Intervals are 95 % bootstrap intervals over test points or weights.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ntkrepro.records import Record
+
+REPRODUCED, FAILED, UNCHECKABLE = "reproduced", "not reproduced", "not checkable at this scale"
+RESAMPLES = 2000
+
+
+class Claim(NamedTuple):
+    """One statement: `value` with its `interval` against `threshold`, and the verdict."""
+
+    id: str
+    statement: str
+    source: str
+    value: float
+    interval: tuple[float, float]
+    threshold: str
+    verdict: str
+
+
+def verdict(holds: bool, checkable: bool = True) -> str:
+    if not checkable:
+        return UNCHECKABLE
+    return REPRODUCED if holds else FAILED
+
+
+def at_paper_scale(record: Record) -> bool:
+    return record.config["scale"] == "paper"
+
+
+def series(record: Record, model: str, quantity: str, split: str = "") -> pd.DataFrame:
+    """time, step and value of a scalar quantity, in order."""
+    rows = select(record, model, quantity, split)
+    return rows[["time", "step", "value"]].reset_index(drop=True)
+
+
+def select(record: Record, model: str, quantity: str, split: str = "") -> pd.DataFrame:
+    rows = record.rows
+    wanted = (rows["model"] == model) & (rows["quantity"] == quantity) & (rows["split"] == split)
+    return rows[wanted]
+
+
+def table(record: Record, model: str, quantity: str, split: str = "") -> pd.DataFrame:
+    """An indexed quantity as [time, index]."""
+    return select(record, model, quantity, split).pivot(
+        index="time", columns="index", values="value"
+    )
+
+
+def linear_model(record: Record) -> str:
+    """The linearization to compare with: trained if it was, else from the empirical kernel."""
+    return "linearized" if "linearized" in set(record.rows["model"]) else "ntk_empirical"
+
+
+def bootstrap(statistic: Callable[[np.ndarray], float], count: int) -> tuple[float, float]:
+    """95 % percentile interval of statistic(indices) over resampled indices of `count` items."""
+    rng = np.random.default_rng(0)
+    draws = [statistic(rng.integers(0, count, count)) for _ in range(RESAMPLES)]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def squared_errors(record: Record, model: str, split: str = "test") -> pd.DataFrame:
+    """(f_model - f_network)^2 of the kept examples [time, index]."""
+    return (table(record, model, "output", split) - table(record, "network", "output", split)) ** 2
+
+
+def empirical_beats_analytic(record: Record) -> Claim:
+    """4a: the largest ratio RMSE(empirical) / RMSE(analytic) from time 1 on is below 1."""
+    empirical, analytic = (
+        squared_errors(record, model).loc[1.0:].to_numpy()
+        for model in ("ntk_empirical", "ntk_analytic")
+    )
+
+    def worst(items: np.ndarray) -> float:
+        ratio = empirical[:, items].mean(1) / analytic[:, items].mean(1)
+        return float(np.sqrt(ratio.max()))
+
+    value = worst(np.arange(empirical.shape[1]))
+    return Claim(
+        "4a",
+        "The empirical kernel predicts the outputs better than the analytic one from time 1 on: "
+        "largest RMSE ratio",
+        "§3.3, Figure 4",
+        value,
+        bootstrap(worst, empirical.shape[1]),
+        "< 1",
+        verdict(value < 1),
+    )
+
+
+def plateau_is_small(record: Record) -> Claim:
+    """4b: final test RMSE against the linearization, over the rms of the network's outputs."""
+    errors = squared_errors(record, linear_model(record)).to_numpy()[-1]
+    outputs = table(record, "network", "output", "test").to_numpy()[-1]
+
+    def ratio(items: np.ndarray) -> float:
+        return float(np.sqrt(errors[items].mean() / (outputs[items] ** 2).mean()))
+
+    value = ratio(np.arange(len(errors)))
+    return Claim(
+        "4b",
+        "The RMSE stays small: plateau over the rms of the test outputs",
+        "Figure 4",
+        value,
+        bootstrap(ratio, len(errors)),
+        "< 0.25",
+        verdict(value < 0.25, at_paper_scale(record)),
+    )
+
+
+def loss_and_accuracy_agree(record: Record, name: str, source: str) -> list[Claim]:
+    """4c, S2a: largest gap of test accuracy, and of test loss over its initial value, over time."""
+    models = ("network", linear_model(record))
+    outputs = [table(record, model, "output", "test").to_numpy() for model in models]
+    targets = select(record, "data", "target", "test")["value"].to_numpy()
+    right = [(f > 0) == (targets > 0) for f in outputs]
+    losses = [0.5 * (f - targets) ** 2 for f in outputs]
+
+    def accuracy_gap(items: np.ndarray) -> float:
+        return float(100 * np.abs(right[0][:, items].mean(1) - right[1][:, items].mean(1)).max())
+
+    def loss_gap(items: np.ndarray) -> float:
+        gap = np.abs(losses[0][:, items].mean(1) - losses[1][:, items].mean(1)).max()
+        return float(gap / losses[0][0, items].mean())
+
+    gaps = (
+        ("accuracy", "largest gap of test accuracy, points", accuracy_gap, 3.0, "≤ 3"),
+        ("loss", "largest gap of test loss over its initial value", loss_gap, 0.1, "≤ 0.1"),
+    )
+    out = []
+    for what, words, gap, limit, threshold in gaps:
+        value = gap(np.arange(len(targets)))
+        out.append(
+            Claim(
+                f"{name} {what}",
+                f"Network and linearization agree: {words}",
+                source,
+                value,
+                bootstrap(gap, len(targets)),
+                threshold,
+                verdict(value <= limit, at_paper_scale(record)),
+            )
+        )
+    return out
+
+
+def weights_follow(record: Record) -> Claim:
+    """4d: median over weights of |omega_network - omega_linear| / |omega_network| at the last step.
+
+    Weights of units that are dead on all train points never move in either model: left out.
+    """
+    models = ("network", linear_model(record))
+    network, linear = (table(record, model, "weight").to_numpy()[-1] for model in models)
+    moved = (network != 0) | (linear != 0)
+    with np.errstate(divide="ignore"):
+        errors = np.abs(linear - network)[moved] / np.abs(network)[moved]
+
+    def median(items: np.ndarray) -> float:
+        return float(np.median(errors[items]))
+
+    value = median(np.arange(len(errors)))
+    return Claim(
+        "4d",
+        "Individual weights follow Eq. 9: median relative error of their displacement at the end",
+        "Figure 4, Eq. 9",
+        value,
+        bootstrap(median, len(errors)),
+        "≤ 0.1",
+        verdict(value <= 0.1, at_paper_scale(record)),
+    )

@@ -1,0 +1,21 @@
+"""Figure S2: as Figure 4 in the standard parametrization (SM E)."""
+
+from matplotlib.figure import Figure
+
+from ntkrepro import claims as checks
+from ntkrepro.claims import Claim
+from ntkrepro.figures import panels
+from ntkrepro.records import Record
+
+EXPERIMENTS = ("fc_cifar_standard",)
+
+
+def draw(records: dict[str, Record]) -> Figure:
+    record = records["fc_cifar_standard"]
+    return panels.dynamics(
+        record, f"Figure S2: standard parametrization, {panels.settings(record)}"
+    )
+
+
+def claims(records: dict[str, Record]) -> list[Claim]:
+    return checks.loss_and_accuracy_agree(records["fc_cifar_standard"], "S2a", "Figure S2")

@@ -1,0 +1,134 @@
+"""Panes that several figures share: the network solid, its linearization dashed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ntkrepro.claims import linear_model, series, table
+from ntkrepro.records import Record
+
+STYLE = Path(__file__).with_name("paper.mplstyle")
+LINES = 5  # examples or weights in a pane
+NAMES = {
+    "linearized": "linearized",
+    "ntk_empirical": "linearized",
+    "ntk_analytic": "analytic kernel",
+}
+
+
+def grid(rows: int, columns: int, title: str) -> tuple[Figure, np.ndarray]:
+    """Figure and its axes [rows, columns] in the shared style."""
+    plt.style.use(STYLE)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.4 * columns, 2.7 * rows), squeeze=False)
+    figure.suptitle(title, fontsize=10)
+    return figure, axes
+
+
+def save(figure: Figure, target: Path) -> None:
+    """<target>.png and <target>.pdf, without a date: same records, same bytes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(f"{target}.png")
+    figure.savefig(f"{target}.pdf", metadata={"CreationDate": None})
+    plt.close(figure)
+
+
+def over_time(ax: Axes, title: str, ylabel: str) -> None:
+    ax.set(title=title, xscale="log", xlabel=r"time $\eta\cdot$step", ylabel=ylabel)
+
+
+def spread(frame: pd.DataFrame, count: int) -> pd.DataFrame:
+    """`count` columns whose last values are spread over the range, so that lines are told apart."""
+    order = frame.iloc[-1].sort_values().index
+    chosen = order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
+    return frame[chosen]
+
+
+def pairs(ax: Axes, network: pd.DataFrame, linear: pd.DataFrame) -> None:
+    """A colour per index, network solid, linearization dashed; from the first step on."""
+    for i, column in enumerate(spread(network, LINES)):
+        ax.plot(network.index[1:], network[column][1:], color=f"C{i}", alpha=0.55, lw=2.2)
+        ax.plot(linear.index[1:], linear[column][1:], color=f"C{i}", ls="--", lw=1.2)
+    handles = [
+        Line2D([], [], color="0.3", alpha=0.55, lw=2.2),
+        Line2D([], [], color="0.3", ls="--", lw=1.2),
+    ]
+    ax.legend(handles, ["network", "linearized"], loc="best")
+
+
+def outputs(ax: Axes, record: Record, split: str) -> None:
+    """f_t(x) of a few points of a split."""
+    models = ("network", linear_model(record))
+    pairs(ax, *(table(record, model, "output", split) for model in models))
+    over_time(ax, f"outputs of {split} points", r"$f_t(x)$")
+
+
+def weights(ax: Axes, record: Record) -> None:
+    """omega_t = theta_t - theta_0 of a few hidden weights."""
+    models = ("network", linear_model(record))
+    pairs(ax, *(table(record, model, "weight") for model in models))
+    over_time(ax, "single weights", r"$\omega_t=\theta_t-\theta_0$")
+
+
+def curves(ax: Axes, record: Record, quantity: str, ylabel: str) -> None:
+    """A quantity on train and test points, both models."""
+    for i, split in enumerate(("train", "test")):
+        for model, style in (
+            ("network", {"alpha": 0.55, "lw": 2.2}),
+            (linear_model(record), {"ls": "--"}),
+        ):
+            line = series(record, model, quantity, split)[1:]
+            label = f"{split}, {NAMES.get(model, model)}"
+            ax.plot(line["time"], line["value"], color=f"C{i}", label=label, **style)
+    over_time(ax, ylabel, ylabel)
+    ax.legend()
+
+
+def rmse(ax: Axes, record: Record) -> None:
+    """RMSE on test points between the network and what each kernel predicts."""
+    present = set(record.rows["model"])
+    names = {"linearized": "linearized, trained"}
+    names |= {
+        "ntk_empirical": r"empirical kernel $\hat\Theta$",
+        "ntk_analytic": r"analytic kernel $\Theta$",
+    }
+    for i, (model, label) in enumerate((m, n) for m, n in names.items() if m in present):
+        line = series(record, model, "rmse", "test")[1:]
+        ax.plot(line["time"], line["value"], color=f"C{i}", label=label)
+    over_time(ax, "RMSE to the network, test points", "RMSE")
+    ax.legend()
+
+
+def dynamics(record: Record, title: str) -> Figure:
+    """The six panes of Figures 4 and S2: outputs, outputs, weights; loss, accuracy, RMSE."""
+    figure, axes = grid(2, 3, title)
+    panes: list[Callable[[Axes], None]] = [
+        lambda ax: outputs(ax, record, "train"),
+        lambda ax: outputs(ax, record, "test"),
+        lambda ax: weights(ax, record),
+        lambda ax: curves(ax, record, "loss", "loss"),
+        lambda ax: curves(ax, record, "accuracy", "accuracy"),
+        lambda ax: rmse(ax, record),
+    ]
+    for ax, pane in zip(axes.flat, panes, strict=True):
+        pane(ax)
+    axes[1, 0].set_yscale("log")
+    return figure
+
+
+def settings(record: Record) -> str:
+    """Network, data and optimizer in one line, for a title."""
+    model, data, opt = (record.config[key] for key in ("model", "data", "optimizer"))
+    biases = f", $\\sigma_b^2$={model['b_var']:g}" if model["b_var"] else ", no biases"
+    return (
+        f"{model['activation']}, L={model['depth']}, n={model['width']}, |D|={data['train']}, "
+        f"$\\eta$={opt['lr']:.3g}, $\\sigma_w^2$={model['w_var']:g}{biases}"
+    )
