@@ -1,12 +1,33 @@
-# Everything installs from requirements.lock into .venv; no target needs a network beyond that.
+# Everything installs from requirements.lock into .venv; nothing below needs a network after that.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-LOCK_TOOL := $(BIN)/python -m uv
 
-.PHONY: install demo test quick lint types figures lock clean
+.PHONY: demo test quick lint types figures bench lock clean
 
-install: $(VENV)/installed
+demo: $(VENV)/installed  ## the default experiment and its figure, on embedded data
+	$(BIN)/ntkrepro run
+	$(BIN)/ntkrepro figures digits
+
+test: $(VENV)/installed  ## every test; those on CIFAR-10 and MNIST skip where neither is prepared
+	$(BIN)/python -m pytest
+
+quick: $(VENV)/installed  ## the tests that take less than a few seconds each
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+figures: $(VENV)/installed  ## run what is missing at laptop scale, then draw every figure
+	$(BIN)/ntkrepro run -m experiment=digits,fc_cifar,fc_cifar_standard
+	$(BIN)/ntkrepro figures
+
+bench: $(VENV)/installed  ## speed against this machine's own matrix product
+	$(BIN)/python scripts/bench_step.py
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -14,7 +35,10 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
-lock:  ## rewrite requirements.lock: versions and hashes for every Python from 3.11 on, no index addresses
-	$(BIN)/python -m pip install --quiet uv
-	$(LOCK_TOOL) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --extra dev pyproject.toml --output-file requirements.lock
+lock:  ## rewrite requirements.lock: every Python from 3.11 on, hashes, no index addresses
+	$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --extra dev pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

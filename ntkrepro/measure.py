@@ -16,13 +16,17 @@ Pick = dict[tuple[str, ...], np.ndarray]
 
 
 class Trajectory(NamedTuple):
-    """One model at every logged step: outputs [t, n, k], [t, m, k]; displacement theta_t - theta_0
-    of single weights [t, w]; |W_t - W_0| / |W_0| per layer [t, l]. None = not available."""
+    """One model at one step, or with a leading axis at every logged step [t]; none = not available.
+
+    Outputs [n, k], [m, k]; displacement theta_t - theta_0 of single weights [w]; relative change
+    |W_t - W_0| / |W_0| per layer [l]; and that of the kernels (NTK, NNGP) [2].
+    """
 
     train: np.ndarray
     test: np.ndarray
     weights: np.ndarray | None = None
     weight_change: np.ndarray | None = None
+    kernel_change: np.ndarray | None = None
 
 
 def stack(points: list[Trajectory]) -> Trajectory:
@@ -88,12 +92,10 @@ def kernels(model: Module, params: Any, x: jax.Array) -> dict[str, jax.Array]:
     }
 
 
-def relative_change(now: dict[str, jax.Array], start: dict[str, jax.Array]) -> dict[str, float]:
-    """|K_t - K_0|_F / |K_0|_F of each kernel."""
-    return {
-        name: float(jnp.linalg.norm(now[name] - k0) / jnp.linalg.norm(k0))
-        for name, k0 in start.items()
-    }
+def relative_change(now: dict[str, jax.Array], start: dict[str, jax.Array]) -> np.ndarray:
+    """|K_t - K_0|_F / |K_0|_F of NTK and NNGP [2]."""
+    norm = jnp.linalg.norm
+    return np.array([float(norm(now[n] - start[n]) / norm(start[n])) for n in ("ntk", "nngp")])
 
 
 def rows(model: str, quantity: str, steps: Any, values: Any, split: str = "") -> pd.DataFrame:
@@ -139,6 +141,9 @@ def trajectory_rows(
     if path.weights is not None:
         out.append(rows(model, "weight", steps, path.weights))
         out.append(rows(model, "weight_change", steps, path.weight_change))
+    if path.kernel_change is not None:
+        for name, change in zip(("ntk", "nngp"), path.kernel_change.T, strict=True):
+            out.append(rows(model, f"{name}_change", steps, change, "train"))
     return out
 
 

@@ -58,15 +58,17 @@ def fc(
     n0: int | None = None,
     memory: int = 2**30,
 ) -> Kernels:
-    """K and Θ after `depth` hidden layers (Eq. S3-S6), of x1 [n, d] and x2 [m, d] or itself: [n, m].
+    """K and Θ after `depth` hidden layers (Eq. S3-S6), of x1 [n, d] and x2 [m, d] (or x1): [n, m].
 
-    float64 inputs give float64 kernels, with or without JAX's x64 flag; all others float32. `n0`
-    divides x.x' (default d). `parametrization="standard"` (Eq. S32) gives the Θ of hidden layers
-    `width` wide: it grows with the width, K does not. Temporaries take at most `memory` bytes.
+    float64 inputs give float64 kernels whatever JAX's x64 flag says (where it is off, go on in
+    NumPy), all others float32. `n0` divides x.x' (default d). `parametrization="standard"`
+    (Eq. S32) gives the Θ of hidden layers `width` wide: it grows with the width, K does not.
+    Temporaries take at most `memory` bytes.
 
     Raises:
         ValueError: arguments that do not fit; an activation too rough for its series.
     """
+    dual = duals.dual(activation)
     with jax.enable_x64(True):
         inputs = [jnp.asarray(x) for x in ([x1] if x2 is None else [x1, x2])]
         _check(inputs, depth, w_var, b_var)
@@ -76,7 +78,7 @@ def fc(
         left, right = sides[0], sides[-1]
         edges, tiles = _tiles(len(left.x), len(right.x), x2 is None, memory // dtype.itemsize)
         scales = Scales(*(dtype.type(scale) for scale in scales))
-        static = {"dual": duals.dual(activation), "edges": edges, "symmetric": x2 is None}
+        static = {"dual": dual, "edges": edges, "symmetric": x2 is None}
         return _kernels(left, right, spans, tiles, scales, **static)
 
 
@@ -102,6 +104,8 @@ def _scales(parametrization: str, w_var: float, b_var: float, n0: int, width: in
 def _sides(inputs: list[jax.Array], depth: int, activation: Activation, scales: Scales, dtype: Any):
     """Each input with its `Points`, worked out together so that all series are of one length."""
     square = np.concatenate([_square_norms(x) for x in inputs])
+    if not np.isfinite(square).all():
+        raise ValueError("inputs hold NaN or infinite values, or overflow when squared")
     shares, q = duals.split(square * scales.inverse_n0, scales.w_var, scales.b_var)
     first = Points(duals.inverse(np.sqrt(square))[None].astype(dtype), shares.astype(dtype))
     layers, spans = duals.trajectory(activation, q, depth, scales.w_var, scales.b_var, dtype)
@@ -131,13 +135,13 @@ def _kernels(left: Side, right: Side, spans, tiles, scales: Scales, *, dual, edg
     """Tile by tile; the tiles above the diagonal serve below it too."""
 
     def fetch(t):
-        i, j = jnp.asarray(tiles)[t]
+        i, j = tiles[t]
         return (i, j), _cut(left, i, edges[0], -1), _cut(right, j, edges[1], -2)
 
     def step(kernels, fetched):
         (i, j), rows, columns = fetched
         same = symmetric & (i + jnp.arange(edges[0])[:, None] == j + jnp.arange(edges[1]))
-        tile = _tile(rows, columns, same, jnp.asarray(spans), scales, dual)
+        tile = _tile(rows, columns, same, spans, scales, dual)
         kernels = [dynamic_update_slice(k, t, (i, j)) for k, t in zip(kernels, tile, strict=True)]
         if symmetric:
             pairs = zip(kernels, tile, strict=True)
@@ -166,12 +170,12 @@ def _tile(left: Side, right: Side, same, spans, scales: Scales, dual) -> Kernels
     state = _gap(left, right, dot, same) if relu else scales.w_var * t + scales.b_var
 
     def fetch(layer):
-        points = [(s.layers.constants[layer], s.layers.shares[layer]) for s in (left, right)]
-        return points, spans[layer]
+        cut = [Points(s.layers.constants[layer], s.layers.shares[layer]) for s in (left, right)]
+        return cut, spans[layer]
 
     def step(carry, fetched):
         (state, ntk), ((one, two), span) = carry, fetched
-        one, two = Points(*one, left.layers.series), Points(*two, right.layers.series)
+        one, two = (p._replace(series=s.layers.series) for p, s in ((one, left), (two, right)))
         t, t_dot, *gap = dual(state, one, two, span)
         state = gap[0] if gap else scales.w_var * t + scales.b_var
         return state, scales.later * t + scales.bias + scales.w_var * ntk * t_dot

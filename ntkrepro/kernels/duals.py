@@ -93,16 +93,18 @@ def dual(activation: Activation) -> Callable:
     return DUALS[activation]
 
 
-def expectations(activation: Activation, q1, q2, cov):
+def expectations(activation: Activation, q1, q2, cov) -> tuple[np.ndarray, np.ndarray]:
     """T and Ṫ of Eq. S1 for Σ = [[q1, cov], [cov, q2]], all [p], q1 and q2 > 0, in float64."""
+    function = dual(activation)
+    q1, q2, cov = (np.asarray(x, np.float64) for x in (q1, q2, cov))
     with jax.enable_x64(True):
-        q1, q2, cov = (np.asarray(x, np.float64) for x in (q1, q2, cov))
         points, spans = trajectory(activation, np.concatenate([q1, q2]), 1, 1.0, 0.0, np.float64)
         points = points._replace(constants=points.constants[0], shares=points.shares[0])
-        left, right = points.at(slice(len(q1))), points.at(slice(len(q1), None))
         cosine = jnp.asarray(cov / np.sqrt(q1 * q2))
-        state = signed(1 - cosine, 1 + cosine) if activation == "relu" else jnp.asarray(cov)
-        return dual(activation)(state, left, right, jnp.asarray(spans[0]))[:2]
+        state = signed(1 - cosine, 1 + cosine) if function is relu else cov
+        left, right = points.at(slice(len(q1))), points.at(slice(len(q1), None))
+        t, t_dot, *_ = jax.jit(function)(state, left, right, spans[0])
+        return np.asarray(t), np.asarray(t_dot)
 
 
 def _horner(series1, series2, start, stop, x):
@@ -138,7 +140,7 @@ def _arcsin(x):
     size = jnp.abs(x)
     high = size * size > 0.5
     square = jnp.where(high, (1 - size) / 2, size * size)
-    value = jnp.sqrt(square) * _arcsin_ratio(square)
+    value = jnp.where(high, jnp.sqrt(square), size) * _arcsin_ratio(square)
     return jnp.sign(x) * jnp.where(high, np.pi / 2 - 2 * value, value)
 
 
@@ -202,7 +204,7 @@ def _at_points(activation: Activation, q, tolerance: float):
         return t, np.stack([np.sqrt(2 / (1 + 2 * q)), 1 / (1 + 2 * q)]), none
     if activation == "identity":
         return q, np.zeros((0, len(q))), none
-    phi = SMOOTH[activation] if isinstance(activation, str) else activation
+    phi = activation if callable(activation) else SMOOTH[activation]
     coefficients = hermite(phi, q, tolerance)
     t = sum((a**2).sum(axis=0) for a in coefficients)
     return t, inverse(np.sqrt(q))[None], coefficients
@@ -216,14 +218,13 @@ def hermite(phi: Callable, q, tolerance: float) -> list[np.ndarray]:
     Raises:
         ValueError: φ is not smooth at the scale √q, its series is too long.
     """
-    probes = np.quantile(q, np.linspace(0, 1, 17))
+    some = np.argsort(q)[np.linspace(0, len(q) - 1, 17).astype(int)]
     orders = 2**8
     while orders <= MAX_ORDERS:
-        z, table = _hermite_table(orders)
-        counts = _needed(_values(phi, probes, z) @ table.T, tolerance)
+        a = np.asarray(_coefficients(phi, np.sqrt(q), *_hermite_table(orders)))
+        counts = _needed(a[some], tolerance)
         if 4 * max(counts) <= orders:
-            values = _values(phi, q, z)
-            return [(values @ table[i : 2 * counts[i] : 2].T).T for i in (0, 1)]
+            return [a[:, i : 2 * count : 2].T for i, count in enumerate(counts)]
         orders *= 2
     raise ValueError(
         f"the Hermite series of this activation needs more than {MAX_ORDERS // 2} orders at "
@@ -239,14 +240,11 @@ def _needed(a, tolerance: float) -> list[int]:
     return [int((tail > least).any(axis=0).sum()) for tail in tails]
 
 
-def _values(phi: Callable, q, z) -> np.ndarray:
-    """φ(√q z) [n, g]."""
-    return np.asarray(_elementwise(phi, np.sqrt(q)[:, None] * z))
-
-
 @partial(jax.jit, static_argnums=0)
-def _elementwise(phi, x):
-    return jax.vmap(phi)(x.ravel()).reshape(x.shape)
+def _coefficients(phi: Callable, scale, z, table):
+    """E[φ(scale z) h_k(z)] [n, k]."""
+    x = scale[:, None] * z
+    return jax.vmap(phi)(x.ravel()).reshape(x.shape) @ table.T
 
 
 @lru_cache(maxsize=2)
@@ -279,5 +277,11 @@ def _stack(chunks):
     return np.concatenate([series, np.zeros((length - len(series), *series.shape[1:]))])
 
 
-DUALS = {"relu": relu, "erf": erf, "identity": identity, "tanh": smooth, "gelu": smooth}
-SMOOTH = {"tanh": jnp.tanh, "gelu": partial(jax.nn.gelu, approximate=False)}
+DUALS: dict[str, Callable] = {
+    "relu": relu,
+    "erf": erf,
+    "identity": identity,
+    "tanh": smooth,
+    "gelu": smooth,
+}
+SMOOTH: dict[str, Callable] = {"tanh": jnp.tanh, "gelu": partial(jax.nn.gelu, approximate=False)}

@@ -1,0 +1,64 @@
+"""What every side of a run starts from: data, network, initial parameters, what to log when."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ntkrepro import data, measure, models
+from ntkrepro.config import Experiment, log_steps
+from ntkrepro.data import Dataset
+from ntkrepro.loss import kernel_rate
+
+FUNCTION_SPACE = 4096  # largest n * k whose kernel is decomposed
+
+
+class Setup(NamedTuple):
+    """x_train [n, d], x_test [m, d] in the run's precision; `pick` and `norms` are measure.py's.
+
+    lr * `rate` * Theta drives the outputs (loss.kernel_rate).
+    """
+
+    experiment: Experiment
+    dataset: Dataset
+    model: models.Module
+    params0: Any
+    x_train: jax.Array
+    x_test: jax.Array
+    steps: list[int]
+    pick: measure.Pick
+    norms: dict[tuple[str, ...], float]
+    rate: float
+
+
+def prepare(experiment: Experiment) -> Setup:
+    """The setup of a config. Raises UserError where its data are missing or too few."""
+    dataset = data.load(experiment.data)
+    k = dataset.y_train.shape[1]
+    model = models.build(experiment.model, dataset.n0, k)
+    x_train, x_test = jnp.asarray(dataset.x_train), jnp.asarray(dataset.x_test)
+    params0 = models.init(model, jax.random.key(experiment.seed), x_train)
+    ntk = experiment.model.parametrization.name == "ntk"
+    w_std = 1.0 if ntk else (experiment.model.w_var / dataset.n0) ** 0.5
+    return Setup(
+        experiment,
+        dataset,
+        model,
+        params0,
+        x_train,
+        x_test,
+        log_steps(experiment.optimizer, experiment.log),
+        measure.pick_weights(params0, experiment.log.weights, experiment.seed),
+        measure.full_norms(params0, dataset.n0, w_std, experiment.seed),
+        experiment.loss.scale * kernel_rate(experiment.loss.name.name, len(x_train), k),
+    )
+
+
+def outputs(setup: Setup) -> int:
+    """n * k, the size of the train kernel."""
+    return setup.dataset.y_train.size
+
+
+def fits(setup: Setup) -> bool:
+    """Whether the train kernel is small enough to be decomposed."""
+    return outputs(setup) <= FUNCTION_SPACE

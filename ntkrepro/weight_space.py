@@ -1,0 +1,114 @@
+"""Training: the network, and its linearization where that is trained too, observed on the way."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ntkrepro import measure, train
+from ntkrepro.errors import RunFailed
+from ntkrepro.measure import Trajectory
+from ntkrepro.setup import Setup
+
+FEW_OUTPUTS = 2  # up to here linearize_dense is the cheaper linearization
+
+Tick = Callable[..., None]
+
+
+def trajectories(
+    setup: Setup, names: tuple[str, ...], critical: float, reference: Trajectory | None, tick: Tick
+) -> tuple[dict[str, Trajectory], float]:
+    """Train the named models together; what was seen of each, and the seconds of training alone.
+
+    `reference` is the linearization that was predicted, for the RMSE that `tick` shows. Raises
+    RunFailed, naming lr over `critical`, where outputs are no longer finite.
+    """
+    program, task = compiled(setup)
+    points: dict[str, list[Trajectory]] = {name: [] for name in names}
+    seconds, began = 0.0, time.perf_counter()
+    kernels0: dict[str, jax.Array] | None = None
+    for step, params in train.run(program, task, names, setup.steps, tick):
+        seconds += time.perf_counter() - began
+        for name in names:
+            points[name].append(observe(program, setup, name, params[name]))
+        if setup.experiment.log.kernel:
+            kernels = kernels_of(setup, params["network"])
+            kernels0 = kernels0 or kernels
+            change = measure.relative_change(kernels, kernels0)
+            points["network"][-1] = points["network"][-1]._replace(kernel_change=change)
+        refuse_divergence(setup, points["network"], step, critical)
+        linear = reference.test[len(points["network"]) - 1] if reference else None
+        tick(step, **shown(setup, {name: seen[-1] for name, seen in points.items()}, linear))
+        began = time.perf_counter()
+    return {name: measure.stack(seen) for name, seen in points.items()}, round(seconds, 3)
+
+
+def compiled(setup: Setup) -> tuple[train.Program, train.Task]:
+    """What train.py compiles, and what it is given."""
+    experiment, opt = setup.experiment, setup.experiment.optimizer
+    (n, k), dtype = setup.dataset.y_train.shape, setup.x_train.dtype
+    program = train.Program(
+        setup.model,
+        experiment.loss.name.name,
+        experiment.loss.scale,
+        opt.momentum,
+        k <= FEW_OUTPUTS,
+    )
+    schedule = train.batch_schedule(experiment.seed, n, opt.batch, opt.steps)
+    task = train.Task(
+        setup.params0,
+        setup.x_train,
+        jnp.asarray(setup.dataset.y_train, dtype),
+        jnp.asarray(opt.lr, dtype),
+        None if schedule is None else jnp.asarray(schedule),
+    )
+    return program, task
+
+
+def observe(program: train.Program, setup: Setup, name: str, params: Any) -> Trajectory:
+    """Outputs and weights of one model at one step."""
+    f = partial(_outputs, program, name, setup.params0, params)
+    omega = _minus(params, setup.params0)
+    entries, changes = measure.displacement(omega, setup.pick, setup.norms)
+    seen = (f(setup.x_train), f(setup.x_test), entries, changes)
+    return Trajectory(*(np.asarray(array) for array in seen))
+
+
+@partial(jax.jit, static_argnames=("program", "name"))
+def _outputs(
+    program: train.Program, name: str, params0: Any, params: Any, x: jax.Array
+) -> jax.Array:
+    return train.applies(program, params0)[name](params, x)
+
+
+@jax.jit
+def _minus(params: Any, params0: Any) -> Any:
+    return jax.tree.map(jnp.subtract, params, params0)
+
+
+def kernels_of(setup: Setup, params: Any) -> dict[str, jax.Array]:
+    """Empirical NTK and NNGP on the first `log.outputs` train points."""
+    x = setup.x_train[: setup.experiment.log.outputs]
+    return measure.kernels(setup.model, params, x)
+
+
+def refuse_divergence(setup: Setup, seen: list[Trajectory], step: int, critical: float) -> None:
+    if not all(np.isfinite(f).all() for f in (seen[-1].train, seen[-1].test)):
+        lr, last = setup.experiment.optimizer.lr, setup.steps[max(len(seen) - 2, 0)]
+        raise RunFailed(
+            f"training diverged between step {last} and step {step}: optimizer.lr={lr:g} is "
+            f"{lr / critical:.3g} x the critical learning rate {critical:.4g}; lower optimizer.lr"
+        )
+
+
+def shown(setup: Setup, now: dict[str, Trajectory], linear: np.ndarray | None) -> dict[str, float]:
+    """Train loss of the network and test RMSE to its linearization, for the progress bar."""
+    network = now["network"]
+    linear = now["linearized"].test if linear is None else linear
+    name = setup.experiment.loss.name.name
+    loss = measure.losses(name, network.train[None], setup.dataset.y_train)[0]
+    return {"loss": float(loss), "rmse": float(np.sqrt(np.mean((network.test - linear) ** 2)))}
