@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ntkrepro import slopes
 from ntkrepro.records import Record
+from ntkrepro.slopes import Slope
 
 REPRODUCED, FAILED, UNCHECKABLE = "reproduced", "not reproduced", "not checkable at this scale"
 RESAMPLES = 2000
@@ -32,10 +34,6 @@ def verdict(holds: bool, checkable: bool = True) -> str:
     if not checkable:
         return UNCHECKABLE
     return REPRODUCED if holds else FAILED
-
-
-def at_paper_scale(record: Record) -> bool:
-    return record.config["scale"] == "paper"
 
 
 def series(record: Record, model: str, quantity: str, split: str = "") -> pd.DataFrame:
@@ -115,7 +113,7 @@ def plateau_is_small(record: Record) -> Claim:
         value,
         bootstrap(ratio, len(errors)),
         "< 0.25",
-        verdict(value < 0.25, at_paper_scale(record)),
+        verdict(value < 0.25, record.paper),
     )
 
 
@@ -149,7 +147,7 @@ def loss_and_accuracy_agree(record: Record, name: str, source: str) -> list[Clai
                 value,
                 bootstrap(gap, len(targets)),
                 threshold,
-                verdict(value <= limit, at_paper_scale(record)),
+                verdict(value <= limit, record.paper),
             )
         )
     return out
@@ -177,5 +175,85 @@ def weights_follow(record: Record) -> Claim:
         value,
         bootstrap(median, len(errors)),
         "≤ 0.1",
-        verdict(value <= 0.1, at_paper_scale(record)),
+        verdict(value <= 0.1, record.paper),
     )
+
+
+def collect(records: list[Record], quantity: str) -> pd.DataFrame:
+    """Rows of one quantity over a sweep, with each run's width, depth and seed as columns."""
+    frames = []
+    for record in records:
+        rows, model = record.rows, record.config["model"]
+        chosen = rows[rows["quantity"] == quantity]
+        columns = {key: model[key] for key in ("width", "depth")}
+        frames.append(chosen.assign(**columns, seed=record.config["seed"]))
+    return pd.concat(frames, ignore_index=True)
+
+
+def final(records: list[Record], quantity: str) -> pd.DataFrame:
+    """The rows of each run's last step."""
+    rows = collect(records, quantity)
+    return rows[rows["step"] == rows.groupby(["width", "depth", "seed"])["step"].transform("max")]
+
+
+def in_band(slope: Slope, target: float, half: float) -> bool:
+    return abs(slope.value - target) <= half
+
+
+def sharp(slope: Slope, half: float) -> bool:
+    """Whether the interval is no wider than the band; else the runs are too few for a verdict."""
+    return slope.interval[1] - slope.interval[0] <= 2 * half
+
+
+def slope_claim(
+    name: str, statement: str, source: str, slope: Slope, target: float, half: float
+) -> Claim:
+    """A claim that an exponent lies in target ± half."""
+    threshold = f"{target:g} ± {half:g}"
+    holds = verdict(in_band(slope, target, half), sharp(slope, half))
+    return Claim(name, statement, source, slope.value, slope.interval, threshold, holds)
+
+
+def convergence_claims(records: list[Record]) -> list[Claim]:
+    """1a, 1b: exponents in width for every M and depth, and 1c: in M; the one furthest off."""
+    claims, in_m = [], []
+    for name, kernel, letter in (("1a", "nngp", "K"), ("1b", "ntk", "Θ")):
+        rows = collect(records, f"{kernel}_error")
+        for depth, errors in rows.groupby("depth"):
+            fits = [slopes.of(group, "width") for _, group in errors.groupby("index")]
+            what = f"|{letter}̂ - {letter}| = O(n^-1/2), L={depth}: slope in n, the worst of all M"
+            worst = slopes.worst(fits, -0.5)
+            claims.append(slope_claim(f"{name} L={depth}", what, "§3.1", worst, -0.5, 0.1))
+        in_m += [slopes.of(g, "index") for _, g in rows.groupby(["depth", "width"])]
+    what = "The error falls with the number of samples: slope in M, the worst width and kernel"
+    worst = slopes.worst(in_m, -0.5)
+    return [*claims, slope_claim("1c", what, "Figure 1", worst, -0.5, 0.1)]
+
+
+def change_claims(records: list[Record]) -> list[Claim]:
+    """2a: weights move as n^-1/2; 2b, 2c: kernels by at most n^-1/2, close to n^-1."""
+    weights = final(records, "weight_change")
+    readout = weights["index"] == weights.groupby("width")["index"].transform("max")
+    groups = (("readout", weights[readout]), ("other", weights[~readout]))
+    claims = []
+    for layers, rows in groups:
+        what = f"Change of {layers} weights ~ n^-1/2: slope"
+        slope = slopes.of(rows, "width")
+        claims.append(slope_claim(f"2a {layers}", what, "Figure 2", slope, -0.5, 0.15))
+    for name, kernel, letter in (("2b", "ntk", "Θ̂"), ("2c", "nngp", "K̂")):
+        slope = slopes.of(final(records, f"{kernel}_change"), "width")
+        what = f"Change of {letter} bounded by n^-1/2, close to n^-1: slope"
+        holds = slope.value <= -0.5 and in_band(slope, -1, 0.35)
+        threshold = "≤ -0.5 and -1 ± 0.35"
+        claims.append(
+            Claim(
+                name,
+                what,
+                "Figure 2",
+                slope.value,
+                slope.interval,
+                threshold,
+                verdict(holds, sharp(slope, 0.35)),
+            )
+        )
+    return claims

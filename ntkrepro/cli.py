@@ -47,6 +47,26 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> None:
+    """One run, or with -m a sweep: over what the arguments list, and the experiment's own `sweep`.
+
+    Raises UserError; a failing point of a sweep doesn't keep the others from being computed.
+    """
+    from ntkrepro import config
+
+    sweep = [flag for flag in arguments if flag in ("-m", "--multirun")]
+    if not sweep:
+        return hydra_main(arguments)
+    failed = None
+    for words in config.sweeps([word for word in arguments if word not in sweep]):
+        try:
+            hydra_main(["--multirun", *words])
+        except UserError as error:
+            failed = failed or error
+    if failed:
+        raise failed
+
+
+def hydra_main(arguments: list[str]) -> None:
     """`@hydra.main` over `task`, with Hydra's errors told our way. Raises UserError."""
     import hydra
     from hydra.errors import HydraException
@@ -55,10 +75,9 @@ def run(arguments: list[str]) -> None:
     from ntkrepro import config
 
     config.register()
-    sweep = [flag for flag in arguments if flag in ("-m", "--multirun")]  # argparse wants it first
-    sys.argv = ["ntkrepro run", *sweep, *(a for a in arguments if a not in sweep)]
+    sys.argv = ["ntkrepro run", *arguments]
     asked = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through to the line above sys.exit
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises where it would print and exit
     entry = hydra.main(version_base="1.3", config_path=str(config.configs_dir()), config_name="run")
     try:
         entry(task)()
@@ -72,22 +91,25 @@ def run(arguments: list[str]) -> None:
 
 def task(composed: "DictConfig") -> None:
     """One run, or one point of a sweep: computed unless its record is there already."""
+    from hydra.core.hydra_config import HydraConfig
+
     from ntkrepro import config, records
     from ntkrepro.progress import progress
     from ntkrepro.summary import summary
 
     experiment = config.to_experiment(composed)
     path = records.path_of(experiment)
+    chosen = " ".join(HydraConfig.get().overrides.task)
     record = records.read(path)
     if record:
-        print(f"{path} is there already (same config)")
+        print(f"{path} is there already (same config): {chosen}")
     else:
         from ntkrepro.experiment import run as compute
 
         with progress(experiment.name, experiment.optimizer.steps) as tick:
             compute(experiment, lambda line: print(line, file=sys.stderr), tick)
         record = records.read(path)
-        print(f"wrote {path}")
+        print(f"wrote {path}: {chosen}")
     assert record
     print(summary(record))
 

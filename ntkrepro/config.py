@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
+from itertools import product
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -20,6 +21,11 @@ from ntkrepro.errors import UserError
 from ntkrepro.listing import configs_dir
 
 RECORDS_VERSION = 1  # bump by hand when the same config would give different records
+
+
+class Program(Enum):
+    train = "train"  # a network, and its linearization, over the steps of gradient descent
+    kernel_convergence = "kernel_convergence"  # kernels of random networks against the analytic
 
 
 class DataSet(Enum):
@@ -62,6 +68,7 @@ class Space(Enum):
     function = "function"  # exact discrete dynamics from the kernel, no training
     weights = "weights"  # the linearized network trained like the network
     both = "both"
+    none = "none"  # the network alone
 
 
 class Precision(Enum):
@@ -133,6 +140,8 @@ class Log:
 class Experiment:
     name: str = "experiment"
     scale: Scale = Scale.laptop
+    program: Program = Program.train
+    samples: int = 1  # random networks of program=kernel_convergence, the paper's M
     seed: int = 0
     precision: Precision = Precision.float32
     data: Data = field(default_factory=Data)
@@ -142,9 +151,11 @@ class Experiment:
     linearized: Linearized = field(default_factory=Linearized)
     log: Log = field(default_factory=Log)
     results: str = "results"
+    # grids of `-m` and of the figures: each maps keys to values, and means their product
+    sweep: list[dict[str, list[Any]]] = field(default_factory=list)
 
 
-LABELS = {"name", "scale", "results", "data.dir"}  # where and under which name, not what
+LABELS = {"name", "scale", "results", "data.dir", "sweep"}  # where and under which name, not what
 
 
 def register() -> None:
@@ -166,12 +177,66 @@ def to_experiment(config: DictConfig) -> Experiment:
 
 def compose(overrides: Iterable[str]) -> Experiment:
     """The experiment that `ntkrepro run OVERRIDES` would run. Raises UserError."""
-    register()
+    return to_experiment(_compose(list(overrides)))
+
+
+def expand(overrides: Iterable[str]) -> list[Experiment]:
+    """Every point of the experiment's own `sweep`, or the experiment itself if it has none.
+
+    An override of a swept key fixes it. Raises UserError.
+    """
     overrides = list(overrides)
+    base = _compose(overrides)
+    return [to_experiment(_with(base, point)) for point in points(base, overrides)]
+
+
+def grids(base: DictConfig) -> list[dict[str, list[Any]]]:
+    """base.sweep as plain lists; one empty grid where there is none."""
+    plain: Any = OmegaConf.to_container(base.sweep)
+    return plain or [{}]
+
+
+def points(base: DictConfig, overrides: list[str]) -> list[dict[str, Any]]:
+    """The points of base.sweep as {key: value}, without repeats."""
+    fixed = {word.lstrip("+").partition("=")[0] for word in overrides}
+    out: list[dict[str, Any]] = []
+    for grid in grids(base):
+        free = {key: values for key, values in grid.items() if key not in fixed}
+        rows = [dict(zip(free, row, strict=True)) for row in product(*free.values())]
+        out += [row for row in rows if row not in out]
+    return out
+
+
+def sweeps(arguments: list[str]) -> list[list[str]]:
+    """The arguments of one Hydra multirun for each experiment and each grid of its `sweep`.
+
+    A key that the arguments name is not swept by the grid.
+    """
+    named = dict(word.lstrip("+").partition("=")[::2] for word in arguments if "=" in word)
+    rest = [word for word in arguments if not word.startswith("experiment=")]
+    scale = [f"scale={named['scale']}"] if named.get("scale") in Scale.__members__ else []
+    out = []
+    for name in named.get("experiment", "digits").split(","):
+        for grid in grids(_compose([f"experiment={name}", *scale])):
+            free = {key: values for key, values in grid.items() if key not in named}
+            swept = [f"{key}={','.join(map(str, values))}" for key, values in free.items()]
+            out.append([f"experiment={name}", *rest, *swept])
+    return out
+
+
+def _with(base: DictConfig, point: dict[str, Any]) -> DictConfig:
+    config = base.copy()
+    for key, value in point.items():
+        OmegaConf.update(config, key, value)
+    return config
+
+
+def _compose(overrides: list[str]) -> DictConfig:
+    register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configs_dir()), version_base="1.3"):
         try:
-            return to_experiment(hydra_compose("run", overrides))
+            return hydra_compose("run", overrides)
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(explain(error, overrides)) from error
 
@@ -212,7 +277,7 @@ def as_dict(experiment: Experiment) -> dict[str, Any]:
         return {k: v.name if isinstance(v, Enum) else v for k, v in items}
 
     out: Any = asdict(experiment, dict_factory=plain)
-    del out["results"], out["data"]["dir"]
+    del out["results"], out["sweep"], out["data"]["dir"]
     return out
 
 
@@ -234,6 +299,7 @@ def check(experiment: Experiment) -> None:
         experiment.optimizer,
     )
     rules = [
+        ("samples", experiment.samples, experiment.samples >= 1, "at least 1"),
         ("data.train", data.train, data.train >= 1, "at least 1"),
         ("data.test", data.test, data.test >= 1, "at least 1"),
         ("data.dim", data.dim, data.dim >= 1, "at least 1"),

@@ -32,11 +32,15 @@ SCHEMA = pa.schema(
 
 
 class Record(NamedTuple):
-    """A run: its rows, the config that names it, and where and with what it was computed."""
+    """A run: its rows, the config that names it, and where and with what it was computed.
+
+    `paper`: its numbers are the paper's own, all of them; set by who asked for the record.
+    """
 
     rows: pd.DataFrame
     config: dict[str, Any]
     provenance: dict[str, Any]
+    paper: bool = False
 
 
 def path_of(experiment: Experiment) -> Path:

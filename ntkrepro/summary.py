@@ -4,8 +4,22 @@ import pandas as pd
 
 from ntkrepro.records import Record
 
+MODELS = ("network", "linearized", "ntk_empirical", "ntk_analytic")
+
 
 def summary(record: Record) -> str:
+    """What a run found, by its program."""
+    return PROGRAMS[record.config["program"]](record)
+
+
+def kernel_convergence(record: Record) -> str:
+    """Relative errors of both kernels at the largest number of samples."""
+    last = record.rows[record.rows["index"] == record.rows["index"].max()]
+    errors = (f"{row.quantity} {row.value:.4g}" for row in last.itertuples())
+    return f"{', '.join(errors)} at M = {last['index'].iloc[0]}"
+
+
+def train(record: Record) -> str:
     """Final loss, accuracy and RMSE against the network of every model, and lr over critical."""
     rows, config = record.rows, record.config
     last = rows[(rows["step"] == rows["step"].max()) & (rows["index"] == 0)]
@@ -13,11 +27,7 @@ def summary(record: Record) -> str:
         f"{'':14}{'loss':>20}{'accuracy':>20}{'RMSE to network':>20}",
         f"{'':14}" + f"{'train / test':>20}" * 3,
     ]
-    for model in [
-        m
-        for m in ("network", "linearized", "ntk_empirical", "ntk_analytic")
-        if m in set(last["model"])
-    ]:
+    for model in [name for name in MODELS if name in set(last["model"])]:
         cells = [pair(last, model, quantity) for quantity in ("loss", "accuracy", "rmse")]
         lines.append(f"{model:14}" + "".join(f"{cell:>20}" for cell in cells))
     lr, critical = config["optimizer"]["lr"], value(rows, "network", "lr_critical", "train")
@@ -34,3 +44,6 @@ def pair(rows: pd.DataFrame, model: str, quantity: str) -> str:
 def value(rows: pd.DataFrame, model: str, quantity: str, split: str) -> float | None:
     hit = rows[(rows["model"] == model) & (rows["quantity"] == quantity) & (rows["split"] == split)]
     return None if hit.empty else float(hit["value"].iloc[-1])
+
+
+PROGRAMS = {"train": train, "kernel_convergence": kernel_convergence}

@@ -107,8 +107,10 @@ def refuse_divergence(setup: Setup, seen: list[Trajectory], step: int, critical:
 
 def shown(setup: Setup, now: dict[str, Trajectory], linear: np.ndarray | None) -> dict[str, float]:
     """Train loss of the network and test RMSE to its linearization, for the progress bar."""
-    network = now["network"]
-    linear = now["linearized"].test if linear is None else linear
-    name = setup.experiment.loss.name.name
-    loss = measure.losses(name, network.train[None], setup.dataset.y_train)[0]
-    return {"loss": float(loss), "rmse": float(np.sqrt(np.mean((network.test - linear) ** 2)))}
+    network, name = now["network"], setup.experiment.loss.name.name
+    values = {"loss": float(measure.losses(name, network.train[None], setup.dataset.y_train)[0])}
+    if linear is None and "linearized" in now:
+        linear = now["linearized"].test
+    if linear is not None:
+        values["rmse"] = float(np.sqrt(np.mean((network.test - linear) ** 2)))
+    return values

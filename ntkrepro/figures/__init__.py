@@ -1,6 +1,7 @@
 """Figures from records: no training, no JAX. One module a figure, with three parts:
 
-EXPERIMENTS the records it needs, draw(records) -> Figure, claims(records) -> [Claim].
+EXPERIMENTS whose records it needs, draw(records) -> Figure and claims(records) -> [Claim], where
+`records` has a list by experiment: one record, or one for each point of its sweep.
 """
 
 from collections.abc import Sequence
@@ -12,10 +13,16 @@ from ntkrepro.errors import UserError
 
 if TYPE_CHECKING:
     from ntkrepro.claims import Claim
-    from ntkrepro.config import Experiment
     from ntkrepro.records import Record
 
-FIGURES = {"digits": "digits", "4": "fig4", "S2": "figS2"}  # name -> module
+FIGURES = {  # name -> module
+    "digits": "digits",
+    "1": "fig1",
+    "2": "fig2",
+    "4": "fig4",
+    "S2": "figS2",
+    "S3": "figS3",
+}
 
 
 def draw(names: Sequence[str], overrides: Sequence[str]) -> None:
@@ -30,36 +37,55 @@ def draw(names: Sequence[str], overrides: Sequence[str]) -> None:
             raise UserError(f"figure {name}: no such figure; one of {', '.join(FIGURES)}")
         missing += [command for command in draw_one(name, overrides) if command not in missing]
     if missing:
-        commands = "\n  ".join(missing)
-        raise UserError(f"{len(missing)} records are missing; make them with\n  {commands}")
+        raise UserError("missing " + "\n  and ".join(missing))
 
 
 def draw_one(name: str, overrides: Sequence[str]) -> list[str]:
-    """Draw one figure; returns the commands of the runs it lacks."""
+    """Draw one figure; returns what it lacks, with the commands that make it."""
+    module = import_module(f"ntkrepro.figures.{FIGURES[name]}")
+    found, missing = {}, []
+    for experiment in module.EXPERIMENTS:
+        words = [f"experiment={experiment}", *overrides]
+        found[experiment], lack = load(words)
+        missing += [lack] if lack else []
+    if not missing:
+        save(module, found, name, target(name, [f"experiment={experiment}", *overrides], overrides))
+    return missing
+
+
+def load(words: Sequence[str]) -> "tuple[list[Record], str]":
+    """The records of every point of an experiment, and what to run for those that are missing."""
     from ntkrepro import config, records
 
-    module = import_module(f"ntkrepro.figures.{FIGURES[name]}")
-    chosen = {e: config.compose([f"experiment={e}", *overrides]) for e in module.EXPERIMENTS}
-    found = {e: records.read(records.path_of(experiment)) for e, experiment in chosen.items()}
-    missing = [e for e, record in found.items() if record is None]
-    if missing:
-        return [" ".join(["ntkrepro run", f"experiment={e}", *overrides]) for e in missing]
-    target = files(name, list(chosen.values()), overrides)
-    save(module, {e: record for e, record in found.items() if record}, name, target)
-    return []
+    points = config.expand(words)
+    unscaled = [word for word in words if not word.startswith("scale=")]
+    paper = {config.run_id(point) for point in config.expand([*unscaled[:1], "scale=paper"])}
+    read = [records.read(records.path_of(point)) for point in points]
+    found = [
+        record._replace(paper=config.run_id(point) in paper)
+        for record, point in zip(read, points, strict=True)
+        if record
+    ]
+    if len(found) == len(points):
+        return found, ""
+    sweep = ["-m"] if len(points) > 1 else []
+    command = " ".join(["ntkrepro run", *sweep, *words])
+    lack = len(points) - len(found)
+    return found, f"{lack} of {len(points)} runs of {points[0].name}: {command}"
 
 
-def files(name: str, chosen: "list[Experiment]", overrides: Sequence[str]) -> Path:
+def target(name: str, words: Sequence[str], overrides: Sequence[str]) -> Path:
     """results/figures/<scale>/fig<name>, with the run id where more than the scale was chosen."""
     from ntkrepro import config
 
+    chosen = config.compose(words)
     explores = any(not word.startswith(("scale=", "results=", "data.dir=")) for word in overrides)
-    suffix = f"-{config.run_id(chosen[0])}" if explores else ""
-    folder = Path(chosen[0].results) / "figures" / chosen[0].scale.name
-    return folder / f"{'fig' if name[-1].isdigit() else ''}{name}{suffix}"
+    suffix = f"-{config.run_id(chosen)}" if explores else ""
+    stem = f"fig{name}" if name[-1].isdigit() else name
+    return Path(chosen.results) / "figures" / chosen.scale.name / f"{stem}{suffix}"
 
 
-def save(module: Any, found: "dict[str, Record]", name: str, target: Path) -> None:
+def save(module: Any, found: "dict[str, list[Record]]", name: str, target: Path) -> None:
     """Write PNG, PDF and the claims as Markdown; print the claims."""
     from ntkrepro.figures import panels
 
@@ -97,18 +123,12 @@ def span(claim: "Claim") -> str:
 
 
 def show(checked: "list[Claim]") -> None:
-    """The claims in the terminal."""
+    """The claims in the terminal, two lines each."""
     from rich.console import Console
-    from rich.table import Column, Table
 
-    if not checked:
-        return
-    heads = ("claim", "measured", "95 % interval", "holds when", "verdict")
-    grid = Table(*(Column(head, no_wrap=True) for head in heads), "statement")
+    console = Console(highlight=False, soft_wrap=True)
     colour = {"reproduced": "green", "not reproduced": "red"}
     for c in checked:
         word = f"[{colour.get(c.verdict, 'yellow')}]{c.verdict}[/]"
-        cells = (c.id, f"{c.value:.4g}", span(c), c.threshold, word)
-        grid.add_row(*cells, f"{c.statement} ({c.source})")
-    console = Console()
-    console.print(grid, width=max(console.width, 120))
+        console.print(f"  {c.id}: {word}; {c.value:.4g} ({span(c)}), holds when {c.threshold}")
+        console.print(f"     {c.statement} ({c.source})", style="dim")

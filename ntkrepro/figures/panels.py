@@ -12,8 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatterMathtext, LogLocator
 
-from ntkrepro.claims import linear_model, series, table
+from ntkrepro.claims import collect, linear_model, series, table
 from ntkrepro.records import Record
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
@@ -132,3 +133,46 @@ def settings(record: Record) -> str:
         f"{model['activation']}, L={model['depth']}, n={model['width']}, |D|={data['train']}, "
         f"$\\eta$={opt['lr']:.3g}, $\\sigma_w^2$={model['w_var']:g}{biases}"
     )
+
+
+def power(ax: Axes, x: np.ndarray, anchor: float, exponent: float, label: str) -> None:
+    """A dashed reference line through (x[0], anchor)."""
+    ax.plot(x, anchor * (x / x[0]) ** exponent, color="0.35", ls="--", lw=1, label=label)
+
+
+def log_log(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
+    ax.set(title=title, xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
+    ax.xaxis.set_major_locator(LogLocator(base=2, numticks=8))
+    ax.xaxis.set_major_formatter(LogFormatterMathtext(base=2))
+    ax.minorticks_off()
+
+
+def mean_over_seeds(rows: pd.DataFrame, x: str) -> pd.DataFrame:
+    """Root mean square, least and greatest `value` of the seeds at every x."""
+    groups = rows.groupby(x)["value"]
+    rms = groups.apply(lambda v: float(np.sqrt((v**2).mean())))
+    return pd.DataFrame({"mean": rms, "low": groups.min(), "high": groups.max()})
+
+
+def kernel_error(ax: Axes, records: list[Record], kernel: str, depth: int) -> None:
+    """Relative error of the mean of M random networks' kernels against width, a line per M."""
+    rows = collect(records, f"{kernel}_error")
+    rows = rows[rows["depth"] == depth]
+    counts = sorted(rows["index"].unique())
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(counts)))
+    for m, colour in zip(counts, colours, strict=True):
+        line = mean_over_seeds(rows[rows["index"] == m], "width")
+        ax.plot(line.index, line["mean"], "o-", ms=3, color=colour, label=f"M={m}")
+        ax.fill_between(line.index, line["low"], line["high"], color=colour, alpha=0.15, lw=0)
+    widths = np.array(sorted(rows["width"].unique()), float)
+    top = float(rows[rows["index"] == counts[0]].groupby("width")["value"].mean().iloc[0])
+    power(ax, widths, 1.4 * top, -0.5, r"$1/\sqrt{n}$")
+    name = {"nngp": r"\mathcal{K}", "ntk": r"\Theta"}[kernel]
+    ylabel = rf"$\|\hat{{{name}}}-{name}\|_F\,/\,\|{name}\|_F$"
+    log_log(ax, rf"${name}$, L={depth}", "width n", ylabel)
+
+
+def shared_legend(figure: Figure, ax: Axes) -> None:
+    """One legend for panes that share their lines, to the right of them."""
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center")

@@ -63,7 +63,7 @@ def fc(
     float64 inputs give float64 kernels whatever JAX's x64 flag says (where it is off, go on in
     NumPy), all others float32. `n0` divides x.x' (default d). `parametrization="standard"`
     (Eq. S32) gives the Θ of hidden layers `width` wide: it grows with the width, K does not.
-    Temporaries take at most `memory` bytes.
+    Tiles are as large as about `memory` bytes of temporaries allow.
 
     Raises:
         ValueError: arguments that do not fit; an activation too rough for its series.
@@ -79,7 +79,7 @@ def fc(
         edges, tiles = _tiles(len(left.x), len(right.x), x2 is None, memory // dtype.itemsize)
         scales = Scales(*(dtype.type(scale) for scale in scales))
         static = {"dual": dual, "edges": edges, "symmetric": x2 is None}
-        return _kernels(left, right, spans, tiles, scales, **static)
+        return _kernels(left, right, spans, depth, tiles, scales, **static)
 
 
 def _check(inputs: list[jax.Array], depth: int, w_var: float, b_var: float) -> None:
@@ -102,13 +102,17 @@ def _scales(parametrization: str, w_var: float, b_var: float, n0: int, width: in
 
 
 def _sides(inputs: list[jax.Array], depth: int, activation: Activation, scales: Scales, dtype: Any):
-    """Each input with its `Points`, worked out together so that all series are of one length."""
+    """Each input with its `Points`, worked out together so that all series are of one length.
+
+    The inputs' constants are 1/|x|, and |h| of the readout.
+    """
     square = np.concatenate([_square_norms(x) for x in inputs])
     if not np.isfinite(square).all():
         raise ValueError("inputs hold NaN or infinite values, or overflow when squared")
     shares, q = duals.split(square * scales.inverse_n0, scales.w_var, scales.b_var)
-    first = Points(duals.inverse(np.sqrt(square))[None].astype(dtype), shares.astype(dtype))
-    layers, spans = duals.trajectory(activation, q, depth, scales.w_var, scales.b_var, dtype)
+    layers, spans, last = duals.trajectory(activation, q, depth, scales.w_var, scales.b_var, dtype)
+    norms = np.stack([duals.inverse(np.sqrt(square)), np.sqrt(last)])
+    first = Points(norms.astype(dtype), shares.astype(dtype))
     ends = np.cumsum([len(x) for x in inputs])
     parts = [slice(end - len(x), end) for x, end in zip(inputs, ends, strict=True)]
     points = [(first.at(part), layers.at(part)) for part in parts]
@@ -131,7 +135,7 @@ def _tiles(n: int, m: int, symmetric: bool, memory: int):
 
 
 @partial(jax.jit, static_argnames=("dual", "edges", "symmetric"))
-def _kernels(left: Side, right: Side, spans, tiles, scales: Scales, *, dual, edges, symmetric):
+def _kernels(left: Side, right: Side, spans, depth, tiles, scales, *, dual, edges, symmetric):
     """Tile by tile; the tiles above the diagonal serve below it too."""
 
     def fetch(t):
@@ -141,7 +145,7 @@ def _kernels(left: Side, right: Side, spans, tiles, scales: Scales, *, dual, edg
     def step(kernels, fetched):
         (i, j), rows, columns = fetched
         same = symmetric & (i + jnp.arange(edges[0])[:, None] == j + jnp.arange(edges[1]))
-        tile = _tile(rows, columns, same, spans, scales, dual)
+        tile = _tile(rows, columns, same, spans, depth, scales, dual)
         kernels = [dynamic_update_slice(k, t, (i, j)) for k, t in zip(kernels, tile, strict=True)]
         if symmetric:
             pairs = zip(kernels, tile, strict=True)
@@ -162,7 +166,7 @@ def _cut(side: Side, start: jax.Array, size: int, axis: int) -> Side:
     return Side(x, jax.tree.map(cut, side.inputs), jax.tree.map(cut, side.layers))
 
 
-def _tile(left: Side, right: Side, same, spans, scales: Scales, dual) -> Kernels:
+def _tile(left: Side, right: Side, same, spans, depth, scales: Scales, dual) -> Kernels:
     """Eq. S3-S6. Where others carry covariances, ReLU carries angles."""
     dot = jnp.matmul(left.x, right.x.T, precision="highest")
     t = dot * scales.inverse_n0
@@ -181,9 +185,9 @@ def _tile(left: Side, right: Side, same, spans, scales: Scales, dual) -> Kernels
         return state, scales.later * t + scales.bias + scales.w_var * ntk * t_dot
 
     carry = state, scales.first * t + scales.bias
-    state, ntk = duals.loop(0, len(spans), fetch, step, carry)
+    state, ntk = duals.loop(0, depth, fetch, step, carry)
     if relu:
-        state = left.layers.constants[-1, 1] * right.layers.constants[-1, 1] * (1 - state)
+        state = left.inputs.constants[1] * right.inputs.constants[1] * (1 - state)
     return Kernels(state, ntk)
 
 
@@ -197,13 +201,13 @@ def _gap(left: Side, right: Side, dot, same):
 
 def _angle(left: Side, right: Side, dot, same):
     """1 -+ cosine of x and x'; by x/|x| -+ x'/|x'| where rounding of the product would tell."""
-    cosine = dot * left.inputs.constants[0] * right.inputs.constants[0]
+    cosine = dot * (left.inputs.constants[0] * right.inputs.constants[0])
     near = jnp.where(same, 0, jnp.maximum(1 - cosine, 0))
     far = jnp.maximum(1 + cosine, 0)
     close = ~same & (jnp.minimum(near, far) < jnp.finfo(dot.dtype).eps ** (1 / 3))
 
     def refine():
-        units = [side.x * side.inputs.constants.reshape(-1, 1) for side in (left, right)]
+        units = [side.x * side.inputs.constants[0].reshape(-1, 1) for side in (left, right)]
         rows = units[0], near, far, close
         return jax.lax.map(lambda row: _refined(units[1], *row), rows)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
 
 CHUNK = 8  # orders of a series in one loop body
+DEPTHS = 16  # one compiled program serves all depths up to a multiple of this
 MAX_ORDERS = 2**13
 TOLERANCE = {"float32": 1e-7, "float64": 1e-12}  # what a series leaves out, relative
 
@@ -98,7 +99,8 @@ def expectations(activation: Activation, q1, q2, cov) -> tuple[np.ndarray, np.nd
     function = dual(activation)
     q1, q2, cov = (np.asarray(x, np.float64) for x in (q1, q2, cov))
     with jax.enable_x64(True):
-        points, spans = trajectory(activation, np.concatenate([q1, q2]), 1, 1.0, 0.0, np.float64)
+        q = np.concatenate([q1, q2])
+        points, spans, _ = trajectory(activation, q, 1, 1.0, 0.0, np.float64)
         points = points._replace(constants=points.constants[0], shares=points.shares[0])
         cosine = jnp.asarray(cov / np.sqrt(q1 * q2))
         state = signed(1 - cosine, 1 + cosine) if function is relu else cov
@@ -166,20 +168,21 @@ def _arcsin_polynomial(degree: int) -> list[float]:
 def trajectory(activation: Activation, q, depth: int, w_var: float, b_var: float, dtype):
     """`Points` of every layer, leading axis depth, from the variances q [n] of the first (Eq. S3).
 
-    Also where in `series` each layer's even and odd orders lie: [depth, 3], start, middle, stop.
+    Also where in `series` each layer's even and odd orders lie, [depth, 3]: start, middle, stop;
+    and q of the readout. The depth is rounded up, so that few shapes are compiled.
     """
     layers, chunks = [], []
     for _ in range(depth):
         moment, constants, parities = _at_points(activation, q, TOLERANCE[np.dtype(dtype).name])
         shares, q = split(moment, w_var, b_var)
-        if activation == "relu":
-            constants = np.stack([*constants, np.sqrt(q)])
         layers.append((constants, shares))
         chunks += [_chunks(parity) for parity in parities]
     bounds = np.cumsum([0, *map(len, chunks)])
-    constants, shares = (np.stack(rows).astype(dtype) for rows in zip(*layers, strict=True))
     spans = np.stack([bounds[:-1:2], bounds[1::2], bounds[2::2]], axis=1)
-    return Points(constants, shares, _stack(chunks).astype(dtype)), spans
+    stacks = *(np.stack(rows) for rows in zip(*layers, strict=True)), spans
+    constants, shares, spans = (_pad(stack, depth + -depth % DEPTHS) for stack in stacks)
+    series = _pad(np.concatenate(chunks), 2 ** int(np.ceil(np.log2(max(bounds[-1], 1)))))
+    return Points(*(x.astype(dtype) for x in (constants, shares, series))), spans, q
 
 
 def split(moment, w_var: float, b_var: float):
@@ -270,11 +273,8 @@ def _chunks(a):
     return padded.reshape(-1, CHUNK, a.shape[1])
 
 
-def _stack(chunks):
-    """All chunks in one array, its length a power of two so that few shapes are compiled."""
-    series = np.concatenate(chunks)
-    length = 2 ** int(np.ceil(np.log2(max(len(series), 1))))
-    return np.concatenate([series, np.zeros((length - len(series), *series.shape[1:]))])
+def _pad(x, length: int):
+    return np.concatenate([x, np.zeros((length - len(x), *x.shape[1:]), x.dtype)])
 
 
 DUALS: dict[str, Callable] = {

@@ -1,0 +1,25 @@
+"""Figure S3: as Figure 1, one hidden layer."""
+
+from matplotlib.figure import Figure
+
+from ntkrepro.claims import Claim, convergence_claims
+from ntkrepro.figures import panels
+from ntkrepro.records import Record
+
+EXPERIMENTS = ("kernel_convergence",)
+
+
+def shallow(records: dict[str, list[Record]]) -> list[Record]:
+    return [run for run in records["kernel_convergence"] if run.config["model"]["depth"] == 1]
+
+
+def draw(records: dict[str, list[Record]]) -> Figure:
+    figure, axes = panels.grid(1, 2, "Figure S3: kernels of one hidden layer against width")
+    for ax, kernel in zip(axes[0], ("ntk", "nngp"), strict=True):
+        panels.kernel_error(ax, shallow(records), kernel, 1)
+    panels.shared_legend(figure, axes[0, 0])
+    return figure
+
+
+def claims(records: dict[str, list[Record]]) -> list[Claim]:
+    return convergence_claims(shallow(records))
