@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrepro import measure, models, predict
+from ntkrepro.errors import UserError
 from ntkrepro.kernels import analytic, empirical
 from ntkrepro.measure import Trajectory
 from ntkrepro.setup import Setup
@@ -30,7 +31,7 @@ def empirical_kernels(setup: Setup) -> Kernels:
 
 
 def analytic_kernels(setup: Setup) -> Kernels:
-    """Theta of the infinitely wide network, in float64."""
+    """Theta of the infinitely wide network, in float64. Raises UserError where it has none."""
     model = setup.experiment.model
     fc = partial(
         analytic.fc,
@@ -42,8 +43,13 @@ def analytic_kernels(setup: Setup) -> Kernels:
         width=model.width,
         n0=setup.dataset.n0,
     )
-    train_train = np.asarray(fc(setup.dataset.x_train).ntk)
-    test_train = np.asarray(fc(setup.dataset.x_test, setup.dataset.x_train).ntk)
+    x_train, x_test = setup.dataset.x_train, setup.dataset.x_test
+    try:
+        train_train, test_train = (np.asarray(fc(*x).ntk) for x in ((x_train,), (x_test, x_train)))
+    except ValueError as error:
+        raise UserError(
+            f"model: no analytic kernel ({error}); linearized.analytic=false does without"
+        ) from error
     return Kernels(train_train, predict.spectrum(train_train), test_train)
 
 

@@ -13,10 +13,9 @@ from ntkrepro.kernels.analytic import Kernels, fc
 from ntkrepro.kernels.duals import expectations
 from tests.test_duals import ORACLES, SERIES, TIGHT, assert_close
 
-REFERENCE, SINGLE, NETWORKS = 1e-9, 1e-5, 0.02  # float64, float32, 32 draws of width 512
-# by the largest difference of neural-tangents' values from its own references: shared/oracles
-LIBRARY = {"relu": 5e-7, "erf": 1e-12, "tanh": 2e-2}
-ACTIVATIONS = ["relu", "erf", "tanh", "gelu", "identity"]
+REFERENCE, SINGLE, NETWORKS = 1e-9, 1e-5, 0.03  # float64, float32, 32 draws of width 512
+# how well the library agrees with its own references: shared/oracles/README.md
+LIBRARY = {"relu": 2e-7, "erf": 1e-12, "tanh": 1e-2}
 relu, tanh = (partial(fc, depth=3, activation=a, w_var=1.5, b_var=0.1) for a in ("relu", "tanh"))
 
 
@@ -33,7 +32,7 @@ def assert_same(one, two, tolerance, **kwargs):
         assert_close(a, b, tolerance, **kwargs)
 
 
-@pytest.mark.skipif(not (ORACLES / "fc_analytic.npz").exists(), reason=f"none in {ORACLES}")
+@pytest.mark.skipif(not (ORACLES / "fc_analytic.npz").exists(), reason=f"no oracles in {ORACLES}")
 @pytest.mark.parametrize("depth", [1, 3, 5, 16])
 @pytest.mark.parametrize("activation", ["relu", "erf", "tanh"])
 def test_reference_values(activation, depth):
@@ -90,10 +89,10 @@ def test_linear_network():
     assert_same(fc(x, y, depth=3, activation="identity", w_var=1.5, b_var=0.1), expected, TIGHT)
 
 
-@pytest.mark.parametrize("depth", [1, 20, 100])
+@pytest.mark.parametrize("depth", [1, 16, 100])
 def test_critical_relu_network(depth):
     """w_var = 2, b_var = 0 keeps K(x, x) = 2 |x|²/n0 at any depth; Θ(x, x) is L + 1 times that."""
-    x = draws(5)
+    x = draws(4)
     kernels = numpy(fc(x, depth=depth, activation="relu", w_var=2.0, b_var=0.0))
     square = 2 * (x**2).mean(1)
     assert_close(np.diag(kernels.nngp), square, TIGHT)
@@ -106,7 +105,7 @@ def test_duplicates_zeros_and_opposites(activation, b_var):
     """No NaN; a repeated point's entries are the diagonal's; a zero vector's, without bias, 0."""
     x = draws(4)
     x[3] = 0
-    kwargs = {"depth": 20, "activation": activation, "w_var": 1.5, "b_var": b_var}
+    kwargs = {"depth": 16, "activation": activation, "w_var": 1.5, "b_var": b_var}
     diagonal = numpy(fc(x, **kwargs))
     repeated = numpy(fc(x, np.concatenate([x, -x, 3 * x]), **kwargs))
     for one, two in zip(diagonal, repeated, strict=True):
@@ -122,19 +121,16 @@ def test_duplicates_zeros_and_opposites(activation, b_var):
 
 
 def test_relu_is_homogeneous():
-    """Without bias K and Θ scale with the input: rays and opposite rays, at any distance."""
+    """Without bias K and Θ scale with the input, far along rays and opposite rays."""
     x = draws(4)
-    run = partial(fc, depth=3, activation="relu", w_var=1.5, b_var=0.0)
-    one, other = numpy(run(x)), numpy(run(x, 1e3 * x))
-    assert_same(other, [1e3 * k for k in one], TIGHT)
-    shallow = numpy(fc(x, -x, depth=1, activation="relu", w_var=1.5, b_var=0.0))
-    for kernel in shallow:
-        assert_close(np.diag(kernel), np.zeros(4), TIGHT)
+    kernels = numpy(relu(x, np.concatenate([x, -x, 1e3 * x, -1e3 * x]), b_var=0.0))
+    for kernel in kernels:
+        assert_close(kernel[:, 8:], 1e3 * kernel[:, :8], TIGHT)
 
 
 @pytest.mark.parametrize("b_var", [0.0, 0.1])
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("distance", [1e-1, 1e-2, 1e-3, 1e-5, 1e-8])
+@pytest.mark.parametrize("distance", [1e-1, 1e-2, 1e-3, 1e-5, 1e-8, 0])
 def test_relu_near_parallel(distance, sign, b_var):
     """One layer at a known small angle, unit vectors in a plane of 50 dimensions."""
     axes = np.linalg.qr(draws(50, 2))[0]
@@ -155,7 +151,7 @@ def test_relu_near_parallel(distance, sign, b_var):
     assert_close(kernels.ntk, [[t + b_var + cov * rest / (2 * np.pi)]], 1e-11)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", ["relu", "erf", "tanh", "gelu"])
 def test_single_precision(activation):
     """float32 within 1e-5 of float64, near-copies and opposites among the points."""
     x = draws(40, 200)
@@ -164,68 +160,64 @@ def test_single_precision(activation):
     x = x.astype(np.float32)
     for b_var in (0.0, 0.1):
         run = partial(fc, depth=3, activation=activation, w_var=1.5, b_var=b_var)
-        for args in ((x,), (x, x)) if activation == "relu" else ((x,),):
-            single, double = run(*args), run(*(a.astype(np.float64) for a in args))
-            assert single.nngp.dtype == single.ntk.dtype == np.float32
-            assert double.nngp.dtype == double.ntk.dtype == np.float64
-            assert_same(single, double, SINGLE, floor=0.1)
+        args = (x, x.copy()) if activation == "relu" else (x,)
+        single, double = run(*args), run(*(a.astype(np.float64) for a in args))
+        assert single.nngp.dtype == single.ntk.dtype == np.float32
+        assert double.nngp.dtype == double.ntk.dtype == np.float64
+        assert_same(single, double, SINGLE, floor=0.1)
 
 
 def test_dtypes():
     """Those of the inputs, with JAX's flag off as with it on, which stays as it was."""
+    run = partial(fc, depth=3, activation="identity", w_var=1.5, b_var=0.1)
+    x = draws(4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        x = draws(3)
         for flag in (False, True):
             with jax.enable_x64(flag):
-                assert relu(x, x.astype(np.float32)).ntk.dtype == np.float64
-                assert relu(x.astype(np.float32)).ntk.dtype == np.float32
-                assert relu((10 * x).astype(np.int32)).ntk.dtype == np.float32
-                assert tanh(jnp.asarray(x, jnp.float32)).ntk.dtype == np.float32
+                assert run(x, x.astype(np.float32)).ntk.dtype == np.float64
+                for single in (np.float32(x), np.int32(x), jnp.asarray(x, jnp.float32)):
+                    assert run(single).ntk.dtype == np.float32
                 assert jnp.ones(1).dtype == (np.float64 if flag else np.float32)
 
 
-@pytest.mark.parametrize(("run", "memory"), [(relu, 2**13), (tanh, 2**13), (relu, 1)])
-def test_small_tiles_change_nothing(run, memory):
-    """Tiles of 8 x 8 that don't divide 21 or 13, and of one entry."""
-    x, y = draws(21), draws(13, seed=1)
-    y[:3] = x[5:8] + 1e-9
-    assert_same(run(x, memory=memory), run(x), TIGHT)
-    assert_same(run(x, y, memory=memory), run(x, y), TIGHT)
-
-
 @pytest.mark.parametrize("run", [relu, tanh])
-def test_symmetric_is_general(run):
-    """In several tiles: 300 points are more than one on a CPU."""
+def test_tiles(run):
+    """Small ones that divide neither 21 nor 13, symmetric or not, change nothing."""
+    x = draws(21)
+    x[3:6] = x[15:18] + 1e-9
+    whole = numpy(run(x, x.copy()))
+    assert_same(numpy(run(x, memory=2**13)), whole, TIGHT)
+    assert_same(numpy(run(x, x[:13], memory=2**13)), [k[:, :13] for k in whole], TIGHT)
+    for kernel in whole:
+        assert np.linalg.eigvalsh(kernel).min() > -1e-12 * np.trace(kernel)
+
+
+def test_more_tiles_than_one():
+    """300 points by default; one entry a tile where `memory` is less than anything needs."""
     x = draws(300)
-    assert_same(numpy(run(x)), numpy(run(x, x.copy())), SERIES)
-    assert_same(numpy(run(x[:21], x[:13])), [k.T for k in numpy(run(x[:13], x[:21]))], SERIES)
+    whole = numpy(relu(x))
+    assert_same(whole, [k.T for k in whole], TIGHT)
+    for part in (slice(21), slice(200, 221), slice(250, 271)):
+        assert_same([k[40:61, part] for k in whole], numpy(relu(x[40:61], x[part])), TIGHT)
+        assert_same([k[part, 40:61] for k in whole], numpy(relu(x[part], x[40:61])), TIGHT)
+    linear = partial(fc, x[:5], depth=3, activation="identity", w_var=1.5, b_var=0.1)
+    assert_same(linear(memory=1), linear(), TIGHT)
 
 
 def test_inputs_in_a_subspace():
     """A rotation that leaves out what no input spans, with `n0` from before it, changes nothing."""
-    x = draws(5, 40)
+    x = draws(4, 40)
     q, r = np.linalg.qr(x.T)
-    assert q.shape == (40, 5)
-    assert_same(tanh(r.T, n0=40), tanh(x), SERIES)
+    assert q.shape == (40, 4)
     assert_same(relu(r.T, n0=40), relu(x), TIGHT)
-
-
-def test_positive_semidefinite():
-    x = draws(60, 3, seed=2)
-    for kernel in (*numpy(relu(x)), *numpy(tanh(x))):
-        assert np.linalg.eigvalsh(kernel).min() > -1e-12 * np.trace(kernel)
 
 
 def test_any_smooth_function():
     x, y = draws(4), draws(3, seed=1)
-    for phi, name in (
-        (jax.scipy.special.erf, "erf"),
-        (lambda x: x, "identity"),
-        (jnp.tanh, "tanh"),
-    ):
-        run = partial(fc, x, y, depth=3, w_var=1.5, b_var=0.1)
-        assert_same(run(activation=phi), run(activation=name), SERIES)
+    run = partial(fc, x, y, depth=3, w_var=1.5, b_var=0.1)
+    assert_same(run(activation=jax.scipy.special.erf), run(activation="erf"), SERIES)
+    assert_same(run(activation=lambda x: x), run(activation="identity"), SERIES)
 
 
 def jacobian_kernels(key, x, width, stds, forward):
@@ -281,7 +273,7 @@ def assert_near(kernel, mean):
 
 def test_standard_parametrization_with_equal_widths():
     """Without bias and with width = n0 every layer's part is n0 / w_var times NTK's (Eq. S33)."""
-    x = draws(5)
+    x = draws(4)
     for activation in ("relu", "tanh"):
         run = partial(fc, x, depth=3, activation=activation, w_var=1.5, b_var=0.0)
         standard = run(parametrization="standard", width=6)
@@ -290,12 +282,12 @@ def test_standard_parametrization_with_equal_widths():
 
 def test_standard_parametrization_of_biases():
     """A vanishing b_var trains biases all the same: Σ over layers of w_var^(L+1-l) Ṫ ... Ṫ."""
-    x = draws(3)
+    x = draws(4)
     run = partial(
         fc, x, depth=2, activation="identity", w_var=1.5, parametrization="standard", width=8
     )
     without, vanishing = (np.asarray(run(b_var=b).ntk) for b in (0.0, 1e-13))
-    assert_close(vanishing - without, np.full((3, 3), 1 + 1.5 + 1.5**2), 1e-9)
+    assert_close(vanishing - without, np.full((4, 4), 1 + 1.5 + 1.5**2), 1e-9)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ntkrepro.models import Module, flatten, unflatten
 
@@ -71,6 +72,15 @@ def layer_kernel(a: Layer, b: Layer, trace: bool) -> jax.Array:
     return x[:, None, :, None] * jnp.tensordot(a.delta, b.delta, [[2], [2]])
 
 
+def spread(x: jax.Array) -> jax.Array:
+    """Rows over all devices, where there are several and they divide the rows evenly."""
+    devices = jax.devices()
+    if len(devices) == 1 or len(x) % len(devices):
+        return x
+    mesh = Mesh(np.array(devices), ("rows",))
+    return jax.device_put(x, NamedSharding(mesh, PartitionSpec("rows")))
+
+
 @partial(jax.jit, static_argnames=("model", "trace", "per_layer"))
 def _block(
     model: Module, params: Any, x1: jax.Array, x2: jax.Array | None, trace: bool, per_layer: bool
@@ -125,11 +135,12 @@ def ntk(
 
     x1 [n, ...], x2 [m, ...] (none: x1) -> [n, k, m, k], or [n, m] with `trace`, the trace over
     outputs divided by k. `per_layer` gives {path: part}. Rows are computed in blocks whose
-    intermediates stay below `memory` bytes; the answer itself is not counted.
+    intermediates stay below `memory` bytes (the answer itself is not counted), and shared out over
+    the devices where there are several.
     """
     size = _rows(model, params, x1, memory)
     if len(x1) <= size and (x2 is None or len(x2) <= size):
-        return _block(model, params, x1, x2, trace, per_layer)
+        return _block(model, params, spread(x1), x2, trace, per_layer)
     columns = x1 if x2 is None else x2
     symmetric, out = x2 is None, None
     for i in range(0, len(x1), size):
@@ -138,7 +149,7 @@ def ntk(
                 continue
             rows, cols = x1[i : i + size], columns[j : j + size]
             same = symmetric and i == j
-            block = _block(model, params, rows, None if same else cols, trace, per_layer)
+            block = _block(model, params, spread(rows), None if same else cols, trace, per_layer)
             block = jax.tree.map(np.asarray, block)
             if out is None:
                 out = jax.tree.map(lambda b: _empty(b, len(x1), len(columns)), block)
