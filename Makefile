@@ -23,11 +23,12 @@ types: $(VENV)/installed
 	$(BIN)/mypy
 
 figures: $(VENV)/installed  ## run what is missing at laptop scale, then draw every figure
-	$(BIN)/ntkrepro run -m experiment=digits,fc_cifar,fc_cifar_standard
+	-$(BIN)/ntkrepro run -m experiment=digits,kernel_convergence,weight_change,fc_cifar,fc_cifar_standard
 	$(BIN)/ntkrepro figures
 
-bench: $(VENV)/installed  ## speed against this machine's own matrix product
+bench: $(VENV)/installed  ## speed against this machine's own matrix product, and the peer's
 	$(BIN)/python scripts/bench_step.py
+	$(BIN)/python scripts/bench_kernels.py
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
