@@ -58,6 +58,8 @@ def load(words: Sequence[str]) -> "tuple[list[Record], str]":
     from ntkrepro import config, records
 
     points = config.expand(words)
+    if any(p.optimizer.steps == 0 and p.program is config.Program.train for p in points):
+        raise UserError("optimizer.steps=0: a figure over time needs at least 1 step")
     unscaled = [word for word in words if not word.startswith("scale=")]
     paper = {config.run_id(point) for point in config.expand([*unscaled[:1], "scale=paper"])}
     read = [records.read(records.path_of(point)) for point in points]
@@ -88,11 +90,13 @@ def target(name: str, words: Sequence[str], overrides: Sequence[str]) -> Path:
 def save(module: Any, found: "dict[str, list[Record]]", name: str, target: Path) -> None:
     """Write PNG, PDF and the claims as Markdown; print the claims."""
     from ntkrepro.figures import panels
+    from ntkrepro.files import atomic
 
     figure = module.draw(found)
     panels.save(figure, target)
     checked = module.claims(found)
-    target.with_name(target.name + ".md").write_text(markdown(name, checked))
+    with atomic(target.with_name(f"{target.name}.md")) as file:
+        file.write(markdown(name, checked).encode())
     print(f"figure {name}: {target}.png, {target}.pdf")
     show(checked)
 

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatterMathtext, LogLocator
 
 from ntkrepro.claims import collect, linear_model, series, table
+from ntkrepro.files import atomic
 from ntkrepro.records import Record
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
@@ -36,9 +37,9 @@ def grid(rows: int, columns: int, title: str) -> tuple[Figure, np.ndarray]:
 
 def save(figure: Figure, target: Path) -> None:
     """<target>.png and <target>.pdf, without a date: same records, same bytes."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(f"{target}.png")
-    figure.savefig(f"{target}.pdf", metadata={"CreationDate": None})
+    for form, metadata in (("png", None), ("pdf", {"CreationDate": None})):
+        with atomic(target.with_name(f"{target.name}.{form}")) as file:
+            figure.savefig(file, format=form, metadata=metadata)
     plt.close(figure)
 
 
