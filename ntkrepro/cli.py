@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 from ntkrepro.errors import UserError
@@ -53,17 +54,25 @@ def run(arguments: list[str]) -> None:
     """
     from ntkrepro import config
 
+    config.refuse_unknown(arguments)
     sweep = [flag for flag in arguments if flag in ("-m", "--multirun")]
     if not sweep:
         return hydra_main(arguments)
     failed = None
     for words in config.sweeps([word for word in arguments if word not in sweep]):
         try:
-            hydra_main(["--multirun", *words])
+            multirun(words)
         except UserError as error:
             failed = failed or error
     if failed:
         raise failed
+
+
+def multirun(words: list[str]) -> None:
+    """Hydra's sweep of one grid. It writes a file of its own, which nobody reads: not here."""
+    with tempfile.TemporaryDirectory() as folder:
+        named = any(word.startswith("hydra.sweep.dir=") for word in words)
+        hydra_main(["--multirun", *words, *([] if named else [f"hydra.sweep.dir={folder}"])])
 
 
 def hydra_main(arguments: list[str]) -> None:

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
@@ -13,7 +14,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -161,14 +162,18 @@ LABELS = {"name", "scale", "results", "data.dir", "sweep"}  # where and under wh
 def register() -> None:
     """Make the schema and the resolver `div` known to Hydra; may be called again."""
     ConfigStore.instance().store(name="schema", node=Experiment)
-    OmegaConf.register_new_resolver("div", lambda a, b: float(a) / float(b), replace=True)
+    OmegaConf.register_new_resolver("div", _divide, replace=True)
+
+
+def _divide(a: Any, b: Any) -> float:
+    return float(a) / float(b) if float(b) else float("inf")  # `check` names the 0
 
 
 def to_experiment(config: DictConfig) -> Experiment:
     """The composed config as plain dataclasses, checked. Raises UserError."""
     try:
         experiment = OmegaConf.to_object(config)
-    except (OmegaConfBaseException, ZeroDivisionError) as error:
+    except OmegaConfBaseException as error:
         raise UserError(first_line(error)) from error
     assert isinstance(experiment, Experiment)
     check(experiment)
@@ -233,6 +238,7 @@ def _with(base: DictConfig, point: dict[str, Any]) -> DictConfig:
 
 def _compose(overrides: list[str]) -> DictConfig:
     register()
+    refuse_unknown(overrides)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configs_dir()), version_base="1.3"):
         try:
@@ -300,15 +306,23 @@ def check(experiment: Experiment) -> None:
     )
     rules = [
         ("samples", experiment.samples, experiment.samples >= 1, "at least 1"),
+        ("seed", experiment.seed, experiment.seed >= 0, "0 or above"),
+        ("data.seed", data.seed, data.seed >= 0, "0 or above"),
+        (
+            "data.classes",
+            data.classes,
+            len(set(data.classes)) == len(data.classes),
+            "different from each other",
+        ),
         ("data.train", data.train, data.train >= 1, "at least 1"),
         ("data.test", data.test, data.test >= 1, "at least 1"),
         ("data.dim", data.dim, data.dim >= 1, "at least 1"),
         ("model.depth", model.depth, model.depth >= 1, "at least 1 hidden layer"),
         ("model.width", model.width, model.width >= 1, "at least 1"),
-        ("model.w_var", model.w_var, model.w_var > 0, "above 0"),
+        ("model.w_var", model.w_var, 0 < model.w_var < math.inf, "above 0 and finite"),
         ("model.b_var", model.b_var, model.b_var >= 0, "0 (no biases) or above"),
         ("loss.scale", loss.scale, loss.scale > 0, "above 0"),
-        ("optimizer.lr", opt.lr, opt.lr > 0, "above 0"),
+        ("optimizer.lr", opt.lr, 0 < opt.lr < math.inf, "above 0 and finite"),
         ("optimizer.momentum", opt.momentum, 0 <= opt.momentum < 1, "in [0, 1)"),
         ("optimizer.steps", opt.steps, opt.steps >= 0, "0 or above"),
         (
@@ -316,6 +330,12 @@ def check(experiment: Experiment) -> None:
             opt.batch,
             opt.batch is None or 1 <= opt.batch <= data.train,
             f"null (full batch) or 1 to data.train={data.train}",
+        ),
+        (
+            "log.steps",
+            experiment.log.steps,
+            min(experiment.log.steps, default=0) >= 0,
+            "0 or above",
         ),
         ("log.points", experiment.log.points, experiment.log.points >= 1, "at least 1"),
         ("log.outputs", experiment.log.outputs, experiment.log.outputs >= 1, "at least 1"),
@@ -343,24 +363,34 @@ def experiments() -> list[str]:
     return sorted(path.stem for path in (configs_dir() / "experiment").glob("*.yaml"))
 
 
-def explain(error: Exception, overrides: list[str]) -> str:
-    """A composition error in one line: the key, what was given, the nearest valid ones."""
+def refuse_unknown(overrides: Iterable[str]) -> None:
+    """Raises UserError for the first KEY=VALUE whose key, experiment or scale doesn't exist."""
+    known = {"experiment": experiments(), "scale": [scale.name for scale in Scale]}
     for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        if key == "experiment" and isinstance(error, MissingConfigException):
-            unknown = [v for v in value.split(",") if v not in experiments()]
-            if unknown:
-                return f"experiment={unknown[0]}: unknown; {nearest(unknown[0], experiments())}"
-        if key == "scale" and isinstance(error, MissingConfigException):
-            return f"scale={value}: unknown; {nearest(value, [s.name for s in Scale])}"
-        if is_unknown(key, override):
-            return f"{key}: no such key; {nearest(key, list(flat(Experiment())))}"
-    return first_line(error)
+        key, equals, value = override.lstrip("+~").partition("=")
+        if not equals or key.startswith("hydra") or override.startswith("-"):
+            continue
+        if is_unknown(key):
+            raise UserError(f"{key}: no such key; {nearest(key, list(flat(Experiment())))}")
+        for word in value.split(",") if key in known else []:
+            if word not in known[key]:
+                raise UserError(f"{key}={word}: unknown; {nearest(word, known[key])}")
 
 
-def is_unknown(key: str, override: str) -> bool:
-    known = {*flat(Experiment()), *(f.name for f in fields(Experiment)), "experiment"}
-    return "=" in override and key not in known and not key.startswith("hydra")
+def is_unknown(key: str) -> bool:
+    return key not in {*flat(Experiment()), *(f.name for f in fields(Experiment)), "experiment"}
+
+
+def explain(error: Exception, overrides: list[str]) -> str:
+    """A composition error in one line: what was given, what is wrong with it, the mend."""
+    text = first_line(error)
+    if text.startswith("Ambiguous value"):
+        given = text.split("'")[1]
+        return f"{given}: several values are a sweep; add -m, or [...] for a list"
+    for word in overrides:
+        if "=" not in word and f"'{word}'" in text:
+            return f"{word}: overrides are KEY=VALUE"
+    return text
 
 
 def nearest(word: str, known: list[str]) -> str:

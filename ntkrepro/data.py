@@ -148,23 +148,26 @@ def folder(directory: str | None) -> Path:
     return Path(directory or os.environ.get("TFDS_DATA_DIR") or default).expanduser()
 
 
-def tfds_builder(name: str, directory: str | None) -> Any:
+def tfds_builder(name: str, directory: str | None, **options: str) -> Any:
     """TFDS's builder of `name`, found without a network."""
     import absl.logging
 
     absl.logging.set_verbosity(absl.logging.ERROR)  # it recommends OpenCV at every read
     import tensorflow_datasets as tfds
 
-    return tfds.builder(name, data_dir=folder(directory), file_format="array_record")
+    return tfds.builder(name, data_dir=folder(directory), **options)
+
+
+def how_to_prepare(name: str) -> str:
+    return (
+        f"prepare it with `ntkrepro data prepare {name}`, or name the folder that holds it by "
+        "data.dir=FOLDER or $TFDS_DATA_DIR"
+    )
 
 
 def prepared(name: str, directory: str | None) -> Any:
     """The builder of a prepared data set. Raises UserError at once where it isn't."""
-    where = folder(directory)
-    mend = (
-        f"prepare it with `ntkrepro data prepare {name}`, or name the folder that holds it by "
-        "data.dir=FOLDER or $TFDS_DATA_DIR"
-    )
+    where, mend = folder(directory), how_to_prepare(name)
     if not (where / name).is_dir():
         raise UserError(f"data.name={name}: no prepared data set in {where / name}; {mend}")
     try:
@@ -187,8 +190,14 @@ def _split(builder: Any, split: str) -> Images:
     names = list(builder.info.features["label"].names)
     path = _cache_path(builder, split)
     if not path.is_file():
-        rows = builder.as_data_source(split=split)
-        rows = rows.__getitems__(range(len(rows)))
+        try:
+            source = builder.as_data_source(split=split)
+            rows = source.__getitems__(range(len(source)))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"data.name={builder.name}: can't read {builder.data_path} ({error}); "
+                f"{how_to_prepare(builder.name)}"
+            ) from error
         images = np.stack([row["image"] for row in rows])
         labels = np.array([row["label"] for row in rows])
         with atomic(path) as file:
@@ -237,7 +246,7 @@ def prepare(name: str, directory: str | None) -> str:
             f"data prepare {name}: preparing (not reading) needs TensorFlow; "
             "install the extra: pip install 'ntkrepro[prepare]'"
         ) from error
-    builder = tfds_builder(name, directory)
+    builder = tfds_builder(name, directory, file_format="array_record")
     builder.download_and_prepare(file_format="array_record")
     return f"{name}: prepared in {builder.data_path}"
 

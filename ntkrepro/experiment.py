@@ -26,6 +26,7 @@ def run(
     loop, tick(step, loss=..., rmse=...) at each logged step.
     Raises UserError for input that can't be meant, RunFailed where training diverges.
     """
+    records.refuse_unwritable(experiment)
     began, about = time.perf_counter(), provenance()
     x64 = jax.enable_x64(experiment.precision.name == "float64")
     # a linearization may diverge where its network doesn't

@@ -7,6 +7,7 @@ exists is done; it appears whole or not at all.
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ntkrepro.config import RECORDS_VERSION, Experiment, as_dict, run_id
+from ntkrepro.errors import RunFailed
 from ntkrepro.files import atomic
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -59,8 +61,24 @@ def write(experiment: Experiment, frame: pd.DataFrame, provenance: dict[str, Any
         "records_version": str(RECORDS_VERSION),
     }
     with atomic(path) as file:
-        pq.write_table(table.replace_schema_metadata(metadata), file, compression="zstd")
+        pq.write_table(
+            table.replace_schema_metadata(metadata),
+            file,
+            compression="zstd",
+            write_page_checksum=True,
+        )
     return path
+
+
+def refuse_unwritable(experiment: Experiment) -> None:
+    """Raises RunFailed where the record could not be written: before the work, not after it."""
+    folder = path_of(experiment).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise RunFailed(f"can't write to {folder}: {error.strerror}") from error
 
 
 def read(path: Path) -> Record | None:
@@ -68,7 +86,7 @@ def read(path: Path) -> Record | None:
     if not path.is_file():
         return None
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
         metadata = table.schema.metadata or {}
         config, provenance = (json.loads(metadata[key]) for key in (b"config", b"provenance"))
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:

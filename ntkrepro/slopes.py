@@ -1,5 +1,6 @@
 """Power laws: slopes in log-log coordinates with 95 % intervals over seeds."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,12 @@ class Slope(NamedTuple):
 
 
 def fit(x: np.ndarray, y: np.ndarray) -> Slope:
-    """Least squares of log y on log x; the interval by Student's t. Needs three points."""
+    """Least squares of log y on log x; the interval by Student's t.
+
+    Not a number where there are fewer than three points or two different x.
+    """
+    if len(x) < 3 or len(set(x)) < 2:
+        return Slope(math.nan, (math.nan, math.nan))
     line = stats.linregress(np.log(x), np.log(y))
     half = float(stats.t.ppf(0.975, len(x) - 2) * line.stderr)
     return Slope(float(line.slope), (float(line.slope) - half, float(line.slope) + half))
@@ -27,5 +33,5 @@ def of(frame: pd.DataFrame, x: str) -> Slope:
 
 
 def worst(slopes: list[Slope], target: float) -> Slope:
-    """The one that is furthest from `target`."""
-    return max(slopes, key=lambda slope: abs(slope.value - target))
+    """The one that is furthest from `target`; one that is not a number is further still."""
+    return max(slopes, key=lambda s: math.inf if math.isnan(s.value) else abs(s.value - target))

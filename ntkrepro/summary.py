@@ -9,7 +9,7 @@ MODELS = ("network", "linearized", "ntk_empirical", "ntk_analytic")
 
 def summary(record: Record) -> str:
     """What a run found, by its program."""
-    return PROGRAMS[record.config["program"]](record)
+    return PROGRAMS[record.config.get("program", "train")](record)
 
 
 def kernel_convergence(record: Record) -> str:

@@ -1,0 +1,88 @@
+"""The real command in an empty folder, the prepared data sets, and records at smoke scale."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from ntkrepro import config, data
+from ntkrepro.errors import UserError
+
+TINY = (  # a run of nothing but start-up and compilation
+    "data.train=4",
+    "data.test=4",
+    "model.width=4",
+    "model.depth=1",
+    "optimizer.steps=2",
+    "linearized.analytic=false",
+    "log.kernel=false",
+)
+COMMAND = Path(sys.executable).with_name("ntkrepro")
+NOT_INHERITED = ("HYDRA_FULL_ERROR", "TFDS_DATA_DIR", "COMP_LINE", "COMP_POINT", "COLUMNS")
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def tfds_dir() -> Path:
+    """The folder that holds the prepared data sets; skips, saying how to prepare what lacks."""
+    try:
+        for name in data.TFDS_NAMES:
+            data.prepared(name, None)
+    except UserError as error:
+        pytest.skip(str(error))
+    return data.folder(None).resolve()
+
+
+@pytest.fixture
+def ntkrepro(tmp_path: Path) -> Command:
+    """ntkrepro("run", "seed=1", TFDS_DATA_DIR=...): the command in a process of its own."""
+    inherited = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
+
+    def command(
+        *words: str, timeout: float = 300, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [str(COMMAND), *words],
+            cwd=tmp_path,
+            env=inherited | environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def smoke_records(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Path]]:
+    """smoke_records(experiment): the records of its sweep at smoke scale, in one results folder.
+
+    They are computed at the first call; skips where the experiment's data set isn't prepared.
+    """
+    from ntkrepro import experiment  # JAX: not for tests that do without
+
+    results = tmp_path_factory.mktemp("smoke")
+
+    @cache
+    def paths(name: str) -> list[Path]:
+        words = [f"experiment={name}", "scale=smoke", f"results={results}"]
+        try:
+            return [experiment.run(point) for point in config.expand(words)]
+        except UserError as error:
+            if "ntkrepro data prepare" in str(error):
+                pytest.skip(str(error))
+            raise
+
+    return paths
+
+
+@pytest.fixture
+def digits(smoke_records: Callable[[str], list[Path]]) -> Path:
+    """The record of the default experiment at smoke scale, on embedded data."""
+    (path,) = smoke_records("digits")
+    return path

@@ -1,0 +1,262 @@
+import hashlib
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import product
+from operator import attrgetter
+
+import pytest
+
+from ntkrepro import config
+from ntkrepro.config import Data, Experiment, Log, Optimizer, compose, flat, run_id
+from ntkrepro.errors import UserError
+
+LABELS = {"name", "scale", "results", "data.dir", "sweep"}
+FIELDS = [key for key in flat(Experiment()) if key not in LABELS]
+
+
+def base():
+    """Two classes, so that every field has another valid value."""
+    return Experiment(data=Data(classes=["3", "8"]))
+
+
+def another(value):
+    """A valid value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, Enum):
+        return next(member for member in type(value) if member is not value)
+    if isinstance(value, list):
+        return value[::-1] or [1]
+    if value is None:
+        return 1
+    return value + (1 if isinstance(value, int) else 0.25)
+
+
+def perturbed(key):
+    experiment = base()
+    *path, name = key.split(".")
+    owner = attrgetter(*path)(experiment) if path else experiment
+    setattr(owner, name, another(getattr(owner, name)))
+    return experiment
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["model.w_var=3"], ["model.w_var=3.0"]),
+        (["optimizer.lr=0.05"], ["optimizer.lr=5e-2"]),
+        (["data.classes=[3,8]"], ["data.classes=['3','8']"]),
+        (["seed=3", "model.width=64"], ["model.width=64", "seed=3"]),
+        (["model.width=64", "model.width=512"], []),
+        (["optimizer.batch=null"], []),
+        (["experiment=digits", "model.activation=relu", "data.seed=0"], []),
+        (["scale=laptop"], ["scale=paper"]),  # the digits have the same numbers at both
+        (["results=elsewhere", "data.dir=/elsewhere", "name=mine"], []),
+    ],
+)
+def test_run_id_does_not_depend_on_notation(first, second):
+    assert run_id(compose(first)) == run_id(compose(second))
+
+
+@pytest.mark.parametrize("key", FIELDS)
+def test_run_id_depends_on(key):
+    config.check(perturbed(key))
+    assert run_id(perturbed(key)) != run_id(base())
+
+
+def test_run_ids_of_all_these_differ_from_one_another():
+    assert len({run_id(perturbed(key)) for key in FIELDS}) == len(FIELDS)
+
+
+def test_run_id_is_the_hash_of_what_is_not_default(monkeypatch):
+    """Spelled out: any other text would orphan every stored record."""
+    monkeypatch.setattr(config, "RECORDS_VERSION", 1)
+    text = b'[1, {"data.classes": ["3", "8"], "seed": 3}]'
+    experiment = Experiment(seed=3, data=Data(classes=["3", "8"]))
+    assert run_id(experiment) == hashlib.sha256(text).hexdigest()[:16]
+
+
+def test_run_id_stays_when_a_later_version_adds_a_key(monkeypatch):
+    before = run_id(base())
+
+    @dataclass
+    class LaterLog(Log):
+        later: int = 0
+
+    @dataclass
+    class Later(Experiment):
+        log: LaterLog = field(default_factory=LaterLog)
+        later: str = "as before"
+
+    monkeypatch.setattr(config, "Experiment", Later)
+    assert run_id(Later(data=base().data)) == before
+    assert run_id(Later(data=base().data, later="new")) != before
+    assert run_id(Later(data=base().data, log=LaterLog(later=1))) != before
+
+
+def test_run_id_changes_with_the_records_version(monkeypatch):
+    before = run_id(base())
+    monkeypatch.setattr(config, "RECORDS_VERSION", config.RECORDS_VERSION + 1)
+    assert run_id(base()) != before
+
+
+@pytest.mark.parametrize("scale", config.Scale)
+@pytest.mark.parametrize("name", config.experiments())
+def test_every_experiment_composes_at_every_scale(name, scale):
+    points = config.expand([f"experiment={name}", f"scale={scale.name}"])
+    assert {(point.name, point.scale) for point in points} == {(name, scale)}
+    assert len({run_id(point) for point in points}) == len(points)
+
+
+@pytest.mark.parametrize("name", config.experiments())
+def test_scales_grow(name):
+    def work(scale):
+        points = config.expand([f"experiment={name}", f"scale={scale}"])
+        return sum(
+            p.samples * p.data.train * p.optimizer.steps * p.model.depth * p.model.width**2
+            for p in points
+        )
+
+    assert 10 * work("smoke") < work("laptop")
+    if name != "digits":  # not in the paper
+        assert work("laptop") < work("paper")
+
+
+def listed(argument):
+    """ "k=a,b" -> ["k=a", "k=b"]."""
+    key, _, values = argument.partition("=")
+    return [f"{key}={value}" for value in values.split(",")]
+
+
+@pytest.mark.parametrize("fixed", [[], ["model.width=5"], ["seed=7", "model.width=5"]])
+@pytest.mark.parametrize("name", config.experiments())
+def test_a_sweep_runs_what_the_figures_ask_for(name, fixed):
+    """Point by point: the arguments of Hydra's multiruns against `expand`."""
+    words = [f"experiment={name}", "scale=smoke", *fixed]
+    ran = set()
+    for arguments in config.sweeps(words):
+        lists = [listed(argument) for argument in arguments]
+        ran |= {run_id(compose(point)) for point in product(*lists)}
+    assert ran == {run_id(point) for point in config.expand(words)}
+
+
+def test_expand_is_the_product_of_each_grid_without_repeats():
+    words = ["experiment=weight_change", "scale=laptop"]
+    widths = [16, 32, 64, 128, 256, 512]
+    expected = {(w, seed) for w in widths for seed in (0, 1, 2)} | {(1024, 0), (2048, 0)}
+    points = config.expand(words)
+    assert len(points) == len(expected)
+    assert {(p.model.width, p.seed) for p in points} == expected
+    fixed = config.expand([*words, "model.width=16"])
+    assert [(p.model.width, p.seed) for p in fixed] == [(16, 0), (16, 1), (16, 2)]
+    assert [p.seed for p in config.expand(["seed=4"])] == [4]
+
+
+def test_the_papers_numbers_of_figures_4_and_s2():
+    """From the captions; 25600 steps: time to 256, read off the poster."""
+    for name, lr in (("fc_cifar", 0.01), ("fc_cifar_standard", 0.005 / 2048)):
+        e = compose([f"experiment={name}", "scale=paper"])
+        assert (e.model.depth, e.model.width, e.data.train) == (5, 2048, 256)
+        assert (e.optimizer.lr, e.optimizer.steps) == (lr, 25600)
+
+
+def test_a_rate_over_the_width_follows_the_width():
+    for width in (7, 300):
+        chosen = compose(["experiment=fc_cifar_standard", f"model.width={width}"])
+        assert chosen.optimizer.lr == 0.005 / width
+
+
+@pytest.mark.parametrize("asked", [[], [3, 500], [0, 3, 3]])
+@pytest.mark.parametrize("points", [1, 2, 64])
+@pytest.mark.parametrize("last", [0, 1, 2, 100, 25600])
+def test_log_steps(last, points, asked):
+    steps = config.log_steps(Optimizer(steps=last), Log(points=points, steps=asked))
+    assert steps == sorted(set(steps))
+    assert (steps[0], steps[-1]) == (0, last)
+    assert {step for step in asked if step <= last} <= set(steps)
+    assert len(steps) <= points + 2 + len(set(asked))
+
+
+def test_log_steps_are_spaced_by_factors():
+    steps = config.log_steps(Optimizer(steps=1024), Log(points=11))
+    assert steps == [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("model.widht=3", r"model\.widht: no such key; did you mean model\.width"),
+        ("+model.widht=3", r"model\.widht: no such key; did you mean model\.width"),
+        ("+learning_rate=3", "learning_rate: no such key"),
+        ("xyz=3", "xyz: no such key; valid: .*optimizer.lr"),
+        ("experiment=digitz", r"experiment=digitz: unknown; did you mean digits\?"),
+        ("experiment=xyz", "experiment=xyz: unknown; valid: digits, fc_cifar"),
+        ("experiment=fc_cifar/laptop", "experiment=fc_cifar/laptop: unknown"),
+        ("experiment=null", "experiment=null: unknown"),
+        ("scale=smok", r"scale=smok: unknown; did you mean smoke\?"),
+        ("model.activation=rellu", "model.activation=rellu.*relu, tanh, erf, gelu, identity"),
+        ("model.width=wide", "model.width=wide"),
+        ("model.width=1.5", "model.width=1.5"),
+        ("model.width=null", "model.width=null"),
+        ("model.width=2,3", "model.width=2,3.*-m"),
+        ("width", "width.*KEY=VALUE"),
+    ],
+)
+def test_what_is_not_known_is_told_with_the_nearest_that_is(override, told):
+    with pytest.raises(UserError, match=told):
+        compose([override])
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("model.width=0", "at least 1"),
+        ("model.depth=0", "at least 1"),
+        ("model.w_var=0.0", "above 0"),
+        ("model.w_var=inf", "finite"),
+        ("model.b_var=-0.1", "0 (no biases) or above"),
+        ("data.train=0", "at least 1"),
+        ("data.test=0", "at least 1"),
+        ("data.dim=0", "at least 1"),
+        ("data.seed=-1", "0 or above"),
+        ("data.classes=['3', '3']", "different"),
+        ("loss.scale=0.0", "above 0"),
+        ("optimizer.lr=0.0", "above 0"),
+        ("optimizer.lr=-1.0", "above 0"),
+        ("optimizer.lr=nan", "above 0"),
+        ("optimizer.lr=inf", "finite"),
+        ("optimizer.momentum=1.0", "in [0, 1)"),
+        ("optimizer.momentum=-0.1", "in [0, 1)"),
+        ("optimizer.steps=-1", "0 or above"),
+        ("optimizer.batch=0", "null (full batch) or 1 to data.train=128"),
+        ("optimizer.batch=129", "null (full batch) or 1 to data.train=128"),
+        ("log.points=0", "at least 1"),
+        ("log.steps=[3, -1]", "0 or above"),
+        ("log.outputs=0", "at least 1"),
+        ("log.weights=0", "at least 1"),
+        ("seed=-1", "0 or above"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(override, told):
+    with pytest.raises(UserError) as error:
+        compose([override])
+    assert str(error.value).startswith(f"{override}: must be ")
+    assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("data.classes=[]", "onehot unless data.classes names two classes (now [])"),
+        ("loss.name=xent", "onehot with loss.name=xent"),
+    ],
+)
+def test_signs_need_two_classes_and_a_squared_loss(override, told):
+    with pytest.raises(UserError, match=re.escape(f"data.targets=signs: must be {told}")):
+        compose([override])
+
+
+def test_a_rate_over_a_width_of_zero_names_the_width():
+    with pytest.raises(UserError, match=r"model\.width=0: must be at least 1"):
+        compose(["experiment=fc_cifar_standard", "model.width=0"])
