@@ -65,7 +65,7 @@ def run(arguments: list[str]) -> None:
         except UserError as error:
             failed = failed or error
     if failed:
-        raise failed
+        raise type(failed)(f"the sweep has failed points, first of all {failed}")
 
 
 def multirun(words: list[str]) -> None:
@@ -99,24 +99,35 @@ def hydra_main(arguments: list[str]) -> None:
 
 
 def task(composed: "DictConfig") -> None:
-    """One run, or one point of a sweep: computed unless its record is there already."""
+    """One run, or one point of a sweep, whose error is told when it happens."""
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
+    hydra = HydraConfig.get()
+    try:
+        compute(composed, " ".join(hydra.overrides.task))
+    except UserError as error:
+        if hydra.mode is RunMode.MULTIRUN:
+            print(f"error: {error} ({' '.join(hydra.overrides.task)})", file=sys.stderr)
+        raise
+
+
+def compute(composed: "DictConfig", chosen: str) -> None:
+    """Compute the record of a config unless it is there already, and tell what it holds."""
     from ntkrepro import config, records
     from ntkrepro.progress import progress
     from ntkrepro.summary import summary
 
     experiment = config.to_experiment(composed)
     path = records.path_of(experiment)
-    chosen = " ".join(HydraConfig.get().overrides.task)
     record = records.read(path)
     if record:
         print(f"{path} is there already (same config): {chosen}")
     else:
-        from ntkrepro.experiment import run as compute
+        from ntkrepro.experiment import run
 
         with progress(experiment.name, experiment.optimizer.steps) as tick:
-            compute(experiment, lambda line: print(line, file=sys.stderr), tick)
+            run(experiment, lambda line: print(line, file=sys.stderr), tick)
         record = records.read(path)
         print(f"wrote {path}: {chosen}")
     assert record
@@ -171,4 +182,4 @@ def complete(arguments: list[str]) -> None:
             )
         )
         return
-    run(["-sc", *arguments])
+    hydra_main(["-sc", *arguments])

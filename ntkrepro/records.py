@@ -6,8 +6,8 @@ exists is done; it appears whole or not at all.
 """
 
 import json
+import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,13 +72,10 @@ def write(experiment: Experiment, frame: pd.DataFrame, provenance: dict[str, Any
 
 def refuse_unwritable(experiment: Experiment) -> None:
     """Raises RunFailed where the record could not be written: before the work, not after it."""
-    folder = path_of(experiment).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise RunFailed(f"can't write to {folder}: {error.strerror}") from error
+    folder = path_of(experiment).absolute().parent
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise RunFailed(f"can't write {folder}: {there} is no folder that may be written to")
 
 
 def read(path: Path) -> Record | None:
