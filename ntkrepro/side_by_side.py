@@ -39,22 +39,17 @@ def compute(setup: Setup, say: Say, tick: Tick) -> tuple[list[pd.DataFrame], dic
         critical = predict.critical_lr(theta.spectrum, setup.rate, opt.momentum)
         frames.append(stability_rows(theta, critical))
         warn(setup, critical, say)
-        paths = predicted(setup, theta) if function else {}
+        if function:
+            paths["ntk_empirical"] = function_space.trajectory(setup, theta, with_weights=True)
         seconds["function_space"] = round(time.perf_counter() - began, 3)
+    if function and setup.experiment.linearized.analytic:
+        kernels = function_space.analytic_kernels(setup)
+        paths["ntk_analytic"] = function_space.trajectory(setup, kernels, with_weights=False)
     names = ("network", "linearized") if weights else ("network",)
     reference = paths.get("ntk_empirical")
     trained, spent = weight_space.trajectories(setup, names, critical, reference, tick)
     seconds["training"] = spent
     return [*frames, *all_rows(setup, {**trained, **paths})], seconds
-
-
-def predicted(setup: Setup, theta: Kernels) -> dict[str, Trajectory]:
-    """The linearized side in function space, by the empirical and the analytic kernel."""
-    paths = {"ntk_empirical": function_space.trajectory(setup, theta, with_weights=True)}
-    if setup.experiment.linearized.analytic:
-        kernels = function_space.analytic_kernels(setup)
-        paths["ntk_analytic"] = function_space.trajectory(setup, kernels, with_weights=False)
-    return paths
 
 
 def spaces(setup: Setup) -> tuple[bool, bool]:

@@ -59,11 +59,15 @@ def pairs(ax: Axes, network: pd.DataFrame, linear: pd.DataFrame) -> None:
     for i, column in enumerate(spread(network, LINES)):
         ax.plot(network.index[1:], network[column][1:], color=f"C{i}", alpha=0.55, lw=2.2)
         ax.plot(linear.index[1:], linear[column][1:], color=f"C{i}", ls="--", lw=1.2)
+
+
+def solid_and_dashed(ax: Axes) -> None:
+    """The legend of `pairs`."""
     handles = [
         Line2D([], [], color="0.3", alpha=0.55, lw=2.2),
         Line2D([], [], color="0.3", ls="--", lw=1.2),
     ]
-    ax.legend(handles, ["network", "linearized"], loc="best")
+    ax.legend(handles, ["network", "linearized"], loc="lower left")
 
 
 def outputs(ax: Axes, record: Record, split: str) -> None:
@@ -123,6 +127,7 @@ def dynamics(record: Record, title: str) -> Figure:
     for ax, pane in zip(axes.flat, panes, strict=True):
         pane(ax)
     axes[1, 0].set_yscale("log")
+    solid_and_dashed(axes[0, 2])
     return figure
 
 
