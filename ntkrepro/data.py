@@ -9,7 +9,7 @@ import numpy as np
 import platformdirs
 
 from ntkrepro import config
-from ntkrepro.config import DataSet, Targets
+from ntkrepro.config import Targets
 from ntkrepro.errors import UserError
 from ntkrepro.files import atomic
 
@@ -249,7 +249,3 @@ def prepare(name: str, directory: str | None) -> str:
     builder = tfds_builder(name, directory, file_format="array_record")
     builder.download_and_prepare(file_format="array_record")
     return f"{name}: prepared in {builder.data_path}"
-
-
-def is_tfds(name: DataSet) -> bool:
-    return name.name in TFDS_NAMES

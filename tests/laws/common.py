@@ -51,3 +51,12 @@ def oracle(name: str):
     if not path.is_file():
         pytest.skip(f"no reference values in {path.parent} (set NTKREPRO_ORACLES)")
     return np.load(path)
+
+
+def oracle_params(values, prefix: str = ""):
+    """Stored weights w0, b0, ... of two hidden layers and a readout, as parameters."""
+    names = ("layer1", "layer2", "readout")
+    return {
+        name: {leaf: jnp.asarray(values[f"{prefix}{leaf}{i}"]) for leaf in "wb"}
+        for i, name in enumerate(names)
+    }

@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 
 from ntkrepro.kernels import empirical
-from tests.laws.common import EXACT, ORACLE, SINGLE, error, fc, network, oracle, problem
+from tests.laws.common import (
+    EXACT,
+    ORACLE,
+    SINGLE,
+    error,
+    fc,
+    network,
+    oracle,
+    oracle_params,
+    problem,
+)
 
 cases = pytest.mark.parametrize(
     ("parametrization", "b_var", "k"),
@@ -143,11 +153,7 @@ def test_single_precision_agrees_with_double():
 def test_reference_values(parametrization):
     values = oracle(f"empirical_fc_{parametrization}.npz")
     model = fc(k=3, width=12, activation="relu", parametrization=parametrization).clone(w_var=2.0)
-    names = ("layer1", "layer2", "readout")
-    params = {
-        name: {"w": jnp.asarray(values[f"w{i}"]), "b": jnp.asarray(values[f"b{i}"])}
-        for i, name in enumerate(names)
-    }
+    params = oracle_params(values)
     x1, x2 = jnp.asarray(values["x1"]), jnp.asarray(values["x2"])
     ntk = partial(empirical.ntk, model, params)
     for kernel, name in ((ntk(x1, x2), "12"), (ntk(x1), "11"), (ntk(x2, x1), "21")):

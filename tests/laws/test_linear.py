@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from ntkrepro.linear import linearize, linearize_dense
-from tests.laws.common import EXACT, ORACLE, error, fc, network, oracle, problem, slope
+from tests.laws.common import (
+    EXACT,
+    ORACLE,
+    error,
+    fc,
+    network,
+    oracle,
+    oracle_params,
+    problem,
+    slope,
+)
 
 
 def moved(params, seed=1, size=1.0):
@@ -67,16 +77,12 @@ def test_both_ways_have_the_same_gradient(parametrization, b_var):
 @pytest.mark.parametrize("parametrization", ["ntk", "standard"])
 def test_reference_values(parametrization):
     values = oracle(f"empirical_fc_{parametrization}.npz")
-    names = ("layer1", "layer2", "readout")
     model = fc(k=3, width=12, activation="relu", parametrization=parametrization)
     model = model.clone(w_var=2.0)
-    start, delta = (
-        {name: {"w": values[f"{d}w{i}"], "b": values[f"{d}b{i}"]} for i, name in enumerate(names)}
-        for d in ("", "d")
-    )
-    params = jax.tree.map(jnp.add, start, delta)
+    start = oracle_params(values)
+    params = jax.tree.map(jnp.add, start, oracle_params(values, "d"))
     assert error(network(model)(params, values["x2"]), values["f2_at_delta"]) < ORACLE
-    for apply_lin in both(model, jax.tree.map(jnp.asarray, start)):
+    for apply_lin in both(model, start):
         assert (
             error(apply_lin(params, jnp.asarray(values["x2"])), values["flin2_at_delta"]) < ORACLE
         )

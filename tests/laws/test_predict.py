@@ -5,7 +5,18 @@ import pytest
 
 from ntkrepro import loss, predict, train
 from ntkrepro.kernels import empirical
-from tests.laws.common import EXACT, ORACLE, SINGLE, error, fc, network, oracle, problem, slope
+from tests.laws.common import (
+    EXACT,
+    ORACLE,
+    SINGLE,
+    error,
+    fc,
+    network,
+    oracle,
+    oracle_params,
+    problem,
+    slope,
+)
 
 LR, STEPS = 0.3, [0, 1, 2, 17, 200]
 
@@ -149,8 +160,7 @@ def test_reference_values_of_a_network():
     v = oracle("empirical_fc_ntk.npz")
     model = fc(k=3, width=12, activation="relu").clone(w_var=2.0)
     names = ("layer1", "layer2", "readout")
-    params0 = {n: {"w": v[f"w{i}"], "b": v[f"b{i}"]} for i, n in enumerate(names)}
-    params0 = jax.tree.map(jnp.asarray, params0)
+    params0 = oracle_params(v)
     x1, x2, y = (jnp.asarray(v[n]) for n in ("x1", "x2", "y1"))
     f1, f2, omega = closed_form(model, params0, x1, y, x2, v["t"], 0.5, flow=True)
     assert error(f1, v["mse_full_f1"]) < ORACLE

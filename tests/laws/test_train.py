@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ntkrepro import data, train
-from tests.laws.common import EXACT, error, fc, network, oracle, problem
+from tests.laws.common import EXACT, error, fc, network, oracle, oracle_params, problem
 
 
 def parameters(program, task, steps, names=("network",)):
@@ -105,9 +105,7 @@ def test_reference_values_of_momentum_training():
     """Network and linearized network in weight space, momentum 0.9, from the paper's library."""
     v = oracle("empirical_fc_ntk.npz")
     model = fc(k=3, width=12, activation="relu").clone(w_var=2.0)
-    names = ("layer1", "layer2", "readout")
-    params0 = {n: {"w": v[f"w{i}"], "b": v[f"b{i}"]} for i, n in enumerate(names)}
-    params0 = jax.tree.map(jnp.asarray, params0)
+    params0 = oracle_params(v)
     task = train.Task(params0, jnp.asarray(v["x1"]), jnp.asarray(v["y1"]), jnp.asarray(0.05))
     steps = list(range(31))
     for few in (False, True):
