@@ -8,7 +8,7 @@ with delta_a = d f_a / d h, so the layer's part of the kernel is
 one forward and k backward passes over n examples and n^2 inner products, no Jacobian.
 """
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -138,7 +138,7 @@ def ntk(
     intermediates stay below `memory` bytes (the answer itself is not counted), and shared out over
     the devices where there are several.
     """
-    size = _rows(model, params, x1, memory)
+    size = _rows(model, x1, memory)
     if len(x1) <= size and (x2 is None or len(x2) <= size):
         return _block(model, params, spread(x1), x2, trace, per_layer)
     columns = x1 if x2 is None else x2
@@ -173,14 +173,22 @@ def _put(out: np.ndarray, block: np.ndarray, i: int, j: int, mirror: bool) -> No
         out[(cols, *skip, rows)] = turned
 
 
-def _rows(model: Module, params: Any, x: jax.Array, memory: int) -> int:
+def _rows(model: Module, x: jax.Array, memory: int) -> int:
     """Examples whose inputs, deltas and block of the kernel fit into `memory` bytes."""
-    f, layers = jax.eval_shape(partial(capture, model), params, x[:1])
+    each, square = _sizes(model, x.shape[1:], x.dtype)
+    return max(1, int((-each + (each**2 + 4 * square * memory) ** 0.5) / (2 * square)))
+
+
+@lru_cache
+def _sizes(model: Module, inputs: tuple[int, ...], dtype: Any) -> tuple[int, int]:
+    """Bytes for one example, and for one pair; cached, as tracing takes longer than a kernel."""
+    x = jax.ShapeDtypeStruct((1, *inputs), dtype)
+    params = jax.eval_shape(model.init, jax.random.key(0), x)["params"]
+    f, layers = jax.eval_shape(partial(capture, model), params, x)
     item, k = f.dtype.itemsize, f.shape[-1]
     each = 2 * item * sum(layer.x.size + layer.delta.size for layer in layers.values())
     each += 2 * item * k * sum(leaf.size for leaf in _leaves(params, _without(params, layers)))
-    square = 3 * item * k * k  # x.x', delta.delta' and their product
-    return max(1, int((-each + (each**2 + 4 * square * memory) ** 0.5) / (2 * square)))
+    return each, 3 * item * k * k  # x.x', delta.delta' and their product
 
 
 def _leaves(params: Any, paths: list[Path]) -> list[Any]:
