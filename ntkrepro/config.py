@@ -218,14 +218,17 @@ def sweeps(arguments: list[str]) -> list[list[str]]:
     A key that the arguments name is not swept by the grid.
     """
     named = dict(word.lstrip("+").partition("=")[::2] for word in arguments if "=" in word)
-    rest = [word for word in arguments if not word.startswith("experiment=")]
-    scale = [f"scale={named['scale']}"] if named.get("scale") in Scale.__members__ else []
+    rest = [word for word in arguments if not word.startswith(("experiment=", "scale="))]
+    names = named.get("experiment", "digits").split(",")
+    scales = (
+        [[f"scale={scale}"] for scale in named["scale"].split(",")] if "scale" in named else [[]]
+    )
     out = []
-    for name in named.get("experiment", "digits").split(","):
+    for name, scale in product(names, scales):
         for grid in grids(_compose([f"experiment={name}", *scale])):
             free = {key: values for key, values in grid.items() if key not in named}
             swept = [f"{key}={','.join(map(str, values))}" for key, values in free.items()]
-            out.append([f"experiment={name}", *rest, *swept])
+            out.append([f"experiment={name}", *scale, *rest, *swept])
     return out
 
 
@@ -320,8 +323,8 @@ def check(experiment: Experiment) -> None:
         ("model.depth", model.depth, model.depth >= 1, "at least 1 hidden layer"),
         ("model.width", model.width, model.width >= 1, "at least 1"),
         ("model.w_var", model.w_var, 0 < model.w_var < math.inf, "above 0 and finite"),
-        ("model.b_var", model.b_var, model.b_var >= 0, "0 (no biases) or above"),
-        ("loss.scale", loss.scale, loss.scale > 0, "above 0"),
+        ("model.b_var", model.b_var, 0 <= model.b_var < math.inf, "0 (no biases) or above, finite"),
+        ("loss.scale", loss.scale, 0 < loss.scale < math.inf, "above 0 and finite"),
         ("optimizer.lr", opt.lr, 0 < opt.lr < math.inf, "above 0 and finite"),
         ("optimizer.momentum", opt.momentum, 0 <= opt.momentum < 1, "in [0, 1)"),
         ("optimizer.steps", opt.steps, opt.steps >= 0, "0 or above"),

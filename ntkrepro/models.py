@@ -1,6 +1,7 @@
 """Flax networks. `apply(params, x) -> [n, k]` for every architecture."""
 
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -99,8 +100,13 @@ def init(model: Module, key: jax.Array, x: jax.Array) -> dict:
 
     Drawn in float32 whatever the precision, so that a seed names one network.
     """
-    params = jax.jit(lambda key, x: model.init(key, x)["params"])(key, x[:1].astype(jnp.float32))
+    params = _init(model, key, x[:1].astype(jnp.float32))
     return jax.tree.map(lambda leaf: leaf.astype(x.dtype), params)
+
+
+@partial(jax.jit, static_argnames="model")
+def _init(model: Module, key: jax.Array, x: jax.Array) -> dict:
+    return model.init(key, x)["params"]
 
 
 def apply(model: Module, params: dict, x: jax.Array) -> jax.Array:

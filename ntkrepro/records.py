@@ -86,9 +86,10 @@ def read(path: Path) -> Record | None:
         table = pq.read_table(path, page_checksum_verification=True)
         metadata = table.schema.metadata or {}
         config, provenance = (json.loads(metadata[key]) for key in (b"config", b"provenance"))
+        rows = table.to_pandas()
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         aside = path.with_suffix(path.suffix + ".corrupt")
         path.replace(aside)
         print(f"warning: {path} is damaged ({error}); set aside as {aside}", file=sys.stderr)
         return None
-    return Record(table.to_pandas(), config, provenance)
+    return Record(rows, config, provenance)

@@ -24,12 +24,12 @@ def train(record: Record) -> str:
     rows, config = record.rows, record.config
     last = rows[(rows["step"] == rows["step"].max()) & (rows["index"] == 0)]
     lines = [
-        f"{'':14}{'loss':>20}{'accuracy':>20}{'RMSE to network':>20}",
-        f"{'':14}" + f"{'train / test':>20}" * 3,
+        f"{'':14}{'loss':>22}{'accuracy':>22}{'RMSE to network':>22}",
+        f"{'':14}" + f"{'train / test':>22}" * 3,
     ]
     for model in [name for name in MODELS if name in set(last["model"])]:
         cells = [pair(last, model, quantity) for quantity in ("loss", "accuracy", "rmse")]
-        lines.append(f"{model:14}" + "".join(f"{cell:>20}" for cell in cells))
+        lines.append(f"{model:14}" + "".join(f"{cell:>22}" for cell in cells))
     lr, critical = config["optimizer"]["lr"], value(rows, "network", "lr_critical", "train")
     if critical is not None:
         lines.append(f"learning rate {lr:g} = {lr / critical:.3g} x critical ({critical:.4g})")

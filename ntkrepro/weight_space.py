@@ -99,9 +99,10 @@ def kernels_of(setup: Setup, params: Any) -> dict[str, jax.Array]:
 def refuse_divergence(setup: Setup, seen: list[Trajectory], step: int, critical: float) -> None:
     if not all(np.isfinite(f).all() for f in (seen[-1].train, seen[-1].test)):
         lr, last = setup.experiment.optimizer.lr, setup.steps[max(len(seen) - 2, 0)]
+        known = f" is {lr / critical:.3g} x the critical learning rate {critical:.4g}"
         raise RunFailed(
-            f"training diverged between step {last} and step {step}: optimizer.lr={lr:g} is "
-            f"{lr / critical:.3g} x the critical learning rate {critical:.4g}; lower optimizer.lr"
+            f"training diverged between step {last} and step {step}: optimizer.lr={lr:g}"
+            f"{known if np.isfinite(critical) else ''}; lower optimizer.lr"
         )
 
 

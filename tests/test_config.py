@@ -118,7 +118,7 @@ def test_scales_grow(name):
             for p in points
         )
 
-    assert 10 * work("smoke") < work("laptop")
+    assert 1000 * work("smoke") < work("laptop")
     if name != "digits":  # not in the paper
         assert work("laptop") < work("paper")
 
@@ -139,6 +139,14 @@ def test_a_sweep_runs_what_the_figures_ask_for(name, fixed):
         lists = [listed(argument) for argument in arguments]
         ran |= {run_id(compose(point)) for point in product(*lists)}
     assert ran == {run_id(point) for point in config.expand(words)}
+
+
+def test_a_sweep_over_scales_takes_the_grid_of_each():
+    both, *alone = (
+        config.sweeps(["experiment=weight_change", f"scale={scale}"])
+        for scale in ("smoke,laptop", "smoke", "laptop")
+    )
+    assert sorted(map(sorted, both)) == sorted(map(sorted, alone[0] + alone[1]))
 
 
 def test_expand_is_the_product_of_each_grid_without_repeats():
@@ -221,7 +229,9 @@ def test_what_is_not_known_is_told_with_the_nearest_that_is(override, told):
         ("data.dim=0", "at least 1"),
         ("data.seed=-1", "0 or above"),
         ("data.classes=['3', '3']", "different"),
+        ("model.b_var=inf", "finite"),
         ("loss.scale=0.0", "above 0"),
+        ("loss.scale=inf", "finite"),
         ("optimizer.lr=0.0", "above 0"),
         ("optimizer.lr=-1.0", "above 0"),
         ("optimizer.lr=nan", "above 0"),

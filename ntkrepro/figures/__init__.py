@@ -92,9 +92,8 @@ def save(module: Any, found: "dict[str, list[Record]]", name: str, target: Path)
     from ntkrepro.figures import panels
     from ntkrepro.files import atomic
 
-    figure = module.draw(found)
-    panels.save(figure, target)
     checked = module.claims(found)
+    panels.save(module.draw(found), target)
     with atomic(target.with_name(f"{target.name}.md")) as file:
         file.write(markdown(name, checked).encode())
     print(f"figure {name}: {target}.png, {target}.pdf")
