@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ntkrepro.errors import UserError
 from ntkrepro.listing import configs_dir
 
-RECORDS_VERSION = 1  # bump by hand when the same config would give different records
+RECORDS_VERSION = 2  # bump by hand when the same config would give different records
 
 
 class Program(Enum):

@@ -1,6 +1,7 @@
 """One loop for every model that is trained in parameter space, side by side.
 
-`states` = {"network": ..., "linearized": ...}: the same theta_0, loss, optimizer and batches.
+`states` = {"network": ..., "linearized": ...}: the same theta_0, loss, optimizer and batches. What
+is trained is the displacement omega = theta - theta_0, which float32 keeps late updates of.
 """
 
 import time
@@ -14,14 +15,14 @@ import numpy as np
 import optax
 
 from ntkrepro import models
-from ntkrepro.linear import Apply, linearize, linearize_dense
+from ntkrepro.linear import Apply, displaced, displaced_dense
 from ntkrepro.loss import LOSSES
 
 CHUNK = 1.0  # seconds between two looks at a running program
 
 
 class Program(NamedTuple):
-    """What is compiled; hashable. `few` = few outputs, so that linearize_dense is the cheaper."""
+    """What is compiled; hashable. `few` = few outputs, so that displaced_dense is the cheaper."""
 
     model: models.Module
     loss: str = "mse"
@@ -44,11 +45,18 @@ class Task(NamedTuple):
 
 
 def applies(program: Program, params0: Any) -> dict[str, Apply]:
-    """The models that can be trained, each an `apply(params, x)`."""
+    """The models that can be trained, each a function of (omega, x) -> [n, k]."""
     network = partial(models.apply, program.model)
     if program.few:
-        return {"network": network, "linearized": linearize_dense(program.model, params0)}
-    return {"network": network, "linearized": linearize(network, params0)}
+        linearized = displaced_dense(program.model, params0)
+    else:
+        linearized = displaced(network, params0)
+    return {"network": lambda omega, x: network(add(params0, omega), x), "linearized": linearized}
+
+
+def add(params0: Any, omega: Any) -> Any:
+    """theta = theta_0 + omega."""
+    return jax.tree.map(jnp.add, params0, omega)
 
 
 def optimizer(program: Program, lr: jax.Array) -> optax.GradientTransformation:
@@ -56,24 +64,24 @@ def optimizer(program: Program, lr: jax.Array) -> optax.GradientTransformation:
 
 
 def start(program: Program, task: Task, names: tuple[str, ...]) -> dict[str, Any]:
-    """Fresh states of the named models, all at theta_0."""
+    """Fresh states (omega = 0, the optimizer's memory) of the named models."""
     transform = optimizer(program, task.lr)
-    copy = partial(jax.tree.map, jnp.copy)
-    return {name: (copy(task.params0), transform.init(task.params0)) for name in names}
+    zeros = partial(jax.tree.map, jnp.zeros_like)
+    return {name: (zeros(task.params0), transform.init(task.params0)) for name in names}
 
 
-def objective(program: Program, apply: Apply, params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+def objective(program: Program, apply: Apply, omega: Any, x: jax.Array, y: jax.Array) -> jax.Array:
     """The loss that is descended: loss.scale times the mean of loss.py."""
-    return program.loss_scale * LOSSES[program.loss](apply(params, x), y)
+    return program.loss_scale * LOSSES[program.loss](apply(omega, x), y)
 
 
 def update(program: Program, task: Task, name: str, state: Any, batch: Any) -> Any:
     """One optimizer step of one model on one batch (Eq. 20)."""
-    params, memory = state
+    omega, memory = state
     apply = applies(program, task.params0)[name]
-    gradient = jax.grad(objective, argnums=2)(program, apply, params, *batch)
-    change, memory = optimizer(program, task.lr).update(gradient, memory, params)
-    return optax.apply_updates(params, change), memory
+    gradient = jax.grad(objective, argnums=2)(program, apply, omega, *batch)
+    change, memory = optimizer(program, task.lr).update(gradient, memory, omega)
+    return optax.apply_updates(omega, change), memory
 
 
 @partial(jax.jit, static_argnames="program", donate_argnames="states")
@@ -98,9 +106,9 @@ def run(
     steps: list[int],
     tick: Callable[[int], None] = lambda step: None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields (step, {name: params}) at each of `steps`, ascending; tick(step) about every second.
+    """Yields (step, {name: omega}) at each of `steps`, ascending; tick(step) about every second.
 
-    Where a chunk ends changes no bit of the result. Params live until the next are asked for.
+    Where a chunk ends changes no bit of the result. omega lives until the next is asked for.
     """
     states, now, size = start(program, task, names), 0, 1
     for target in steps:

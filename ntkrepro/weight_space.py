@@ -14,7 +14,7 @@ from ntkrepro.errors import RunFailed
 from ntkrepro.measure import Trajectory
 from ntkrepro.setup import Setup
 
-FEW_OUTPUTS = 2  # up to here linearize_dense is the cheaper linearization
+FEW_OUTPUTS = 2  # up to here displaced_dense is the cheaper linearization
 
 Tick = Callable[..., None]
 
@@ -31,12 +31,12 @@ def trajectories(
     points: dict[str, list[Trajectory]] = {name: [] for name in names}
     seconds, began = 0.0, time.perf_counter()
     kernels0: dict[str, jax.Array] | None = None
-    for step, params in train.run(program, task, names, setup.steps, tick):
+    for step, omegas in train.run(program, task, names, setup.steps, tick):
         seconds += time.perf_counter() - began
         for name in names:
-            points[name].append(observe(program, setup, name, params[name]))
+            points[name].append(observe(program, setup, name, omegas[name]))
         if setup.experiment.log.kernel:
-            kernels = kernels_of(setup, params["network"])
+            kernels = kernels_of(setup, omegas["network"])
             kernels0 = kernels0 or kernels
             change = measure.relative_change(kernels, kernels0)
             points["network"][-1] = points["network"][-1]._replace(kernel_change=change)
@@ -69,10 +69,9 @@ def compiled(setup: Setup) -> tuple[train.Program, train.Task]:
     return program, task
 
 
-def observe(program: train.Program, setup: Setup, name: str, params: Any) -> Trajectory:
+def observe(program: train.Program, setup: Setup, name: str, omega: Any) -> Trajectory:
     """Outputs and weights of one model at one step."""
-    f = partial(_outputs, program, name, setup.params0, params)
-    omega = _minus(params, setup.params0)
+    f = partial(_outputs, program, name, setup.params0, omega)
     entries, changes = measure.displacement(omega, setup.pick, setup.norms)
     seen = (f(setup.x_train), f(setup.x_test), entries, changes)
     return Trajectory(*(np.asarray(array) for array in seen))
@@ -80,20 +79,15 @@ def observe(program: train.Program, setup: Setup, name: str, params: Any) -> Tra
 
 @partial(jax.jit, static_argnames=("program", "name"))
 def _outputs(
-    program: train.Program, name: str, params0: Any, params: Any, x: jax.Array
+    program: train.Program, name: str, params0: Any, omega: Any, x: jax.Array
 ) -> jax.Array:
-    return train.applies(program, params0)[name](params, x)
+    return train.applies(program, params0)[name](omega, x)
 
 
-@jax.jit
-def _minus(params: Any, params0: Any) -> Any:
-    return jax.tree.map(jnp.subtract, params, params0)
-
-
-def kernels_of(setup: Setup, params: Any) -> dict[str, jax.Array]:
+def kernels_of(setup: Setup, omega: Any) -> dict[str, jax.Array]:
     """Empirical NTK and NNGP on the first `log.outputs` train points."""
     x = setup.x_train[: setup.experiment.log.outputs]
-    return measure.kernels(setup.model, params, x)
+    return measure.kernels(setup.model, train.add(setup.params0, omega), x)
 
 
 def refuse_divergence(setup: Setup, seen: list[Trajectory], step: int, critical: float) -> None:

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkrepro.linear import linearize, linearize_dense
+from ntkrepro.linear import displaced_dense, linearize
 from tests.laws.common import (
     EXACT,
     ORACLE,
@@ -27,7 +27,10 @@ def moved(params, seed=1, size=1.0):
 
 
 def both(model, params0):
-    return linearize(network(model), params0), linearize_dense(model, params0)
+    def dense(params, x):
+        return displaced_dense(model, params0)(jax.tree.map(jnp.subtract, params, params0), x)
+
+    return linearize(network(model), params0), dense
 
 
 def test_at_params0_it_is_the_network():

@@ -7,9 +7,9 @@ from ntkrepro import data, train
 from tests.laws.common import EXACT, error, fc, network, oracle, oracle_params, problem
 
 
-def parameters(program, task, steps, names=("network",)):
+def displacements(program, task, steps, names=("network",)):
     runs = train.run(program, task, names, steps)
-    return [jax.tree.map(np.array, params) for _, params in runs]
+    return [jax.tree.map(np.array, omegas) for _, omegas in runs]
 
 
 def setup(model, lr=0.1, schedule=None, **options):
@@ -24,17 +24,33 @@ def test_a_step_is_gradient_descent_on_the_loss():
     gradient = jax.grad(lambda p: 1.5 * jnp.mean((network(model)(p, task.x) - task.y) ** 2))(
         task.params0
     )
-    expected = jax.tree.map(lambda a, g: a - 0.1 * g, task.params0, gradient)
-    last = parameters(program, task, [0, 1])[-1]["network"]
+    expected = jax.tree.map(lambda g: -0.1 * g, gradient)
+    last = displacements(program, task, [0, 1])[-1]["network"]
     for a, b in zip(jax.tree.leaves(last), jax.tree.leaves(expected), strict=True):
         assert error(a, b) < EXACT
+
+
+def test_updates_below_half_an_ulp_of_theta_are_not_lost():
+    """10,000 float32 steps, each of which theta ~ 1 alone would swallow, move as one of float64."""
+    model = fc(depth=1)
+    params0, x, y, _ = problem(model, dtype=jnp.float32)
+    task = train.Task(params0, x, y, jnp.asarray(1e-9, jnp.float32))
+    small = displacements(train.Program(model), task, [10_000])[-1]["network"]
+    params0, x, y = jax.tree.map(lambda a: a.astype(jnp.float64), (params0, x, y))
+    task = train.Task(params0, x, y, jnp.asarray(1e-5))
+    for a, b in zip(
+        jax.tree.leaves(small),
+        jax.tree.leaves(displacements(train.Program(model), task, [1])[-1]["network"]),
+        strict=True,
+    ):
+        assert error(a, b) < 1e-3
 
 
 def test_where_the_log_steps_lie_changes_no_bit():
     program, task = setup(fc(), momentum=0.9)
     coarse, fine = (
-        parameters(program, task, [0, 64]),
-        parameters(program, task, [0, 1, 5, 40, 63, 64]),
+        displacements(program, task, [0, 64]),
+        displacements(program, task, [0, 1, 5, 40, 63, 64]),
     )
     same = jax.tree.map(lambda a, b: bool((a == b).all()), coarse[-1], fine[-1])
     assert all(jax.tree.leaves(same))
@@ -45,12 +61,8 @@ def test_both_models_see_the_same_batches():
     model = fc(depth=1, activation="identity", b_var=0.0)
     schedule = jnp.asarray(train.batch_schedule(0, 9, 4, 30))
     program, task = setup(model, lr=1e-9, schedule=schedule, momentum=0.9)
-    last = parameters(program, task, [0, 30], ("network", "linearized"))[-1]
-    move = {
-        name: jax.tree.map(lambda a, b: a - np.asarray(b), params, task.params0)
-        for name, params in last.items()
-    }
-    for a, b in zip(*(jax.tree.leaves(m) for m in move.values()), strict=True):
+    last = displacements(program, task, [0, 30], ("network", "linearized"))[-1]
+    for a, b in zip(*(jax.tree.leaves(last[m]) for m in last), strict=True):
         assert error(a, b) < 1e-6  # second order in the displacement of 1e-9
 
 
@@ -82,8 +94,9 @@ def test_training_in_the_input_subspace_is_training(parametrization):
     for start, inputs, points in ((params0, x, x_test), (reduced0, r, r_test)):
         lr = 0.5 if parametrization == "ntk" else 0.5 / model.width
         task = train.Task(start, jnp.asarray(inputs), y, jnp.asarray(lr))
-        runs = parameters(train.Program(model), task, [0, 1, 10, 100])
-        outputs.append(np.stack([network(model)(p["network"], points) for p in runs]))
+        runs = displacements(train.Program(model), task, [0, 1, 10, 100])
+        thetas = [train.add(start, omega["network"]) for omega in runs]
+        outputs.append(np.stack([network(model)(theta, points) for theta in thetas]))
     assert np.abs(outputs[0][-1] - outputs[0][0]).max() > 0.1
     assert error(outputs[0], outputs[1]) < EXACT
 
@@ -95,8 +108,7 @@ def test_the_subspace_s_other_weights_never_move():
     model = fc(n0=wide)
     params0, _, y, _ = problem(model, d=wide)
     task = train.Task(params0, jnp.asarray(x), y, jnp.asarray(0.5))
-    last = parameters(train.Program(model), task, [0, 50])[-1]["network"]
-    moved = last["layer1"]["w"] - np.asarray(params0["layer1"]["w"])
+    moved = displacements(train.Program(model), task, [0, 50])[-1]["network"]["layer1"]["w"]
     q = np.linalg.qr(np.concatenate([x, x_test]).T)[0]
     assert np.linalg.norm(q.T @ moved) == pytest.approx(np.linalg.norm(moved), rel=EXACT)
 
@@ -110,7 +122,7 @@ def test_reference_values_of_momentum_training():
     steps = list(range(31))
     for few in (False, True):
         program = train.Program(model, momentum=0.9, few=few)
-        runs = parameters(program, task, steps, ("network", "linearized"))
+        runs = displacements(program, task, steps, ("network", "linearized"))
         for name, stored in (("network", "net"), ("linearized", "lin")):
             apply = train.applies(program, params0)[name]
             f2 = np.stack([apply(p[name], jnp.asarray(v["x2"])) for p in runs])
