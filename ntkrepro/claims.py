@@ -123,12 +123,12 @@ def plateau_is_small(record: Record) -> Claim:
 
 
 def loss_and_accuracy_agree(record: Record, name: str, source: str) -> list[Claim]:
-    """4c, S2a: largest gap of test accuracy, and of test loss over its initial value, over time."""
+    """4c, 6a, S2a: largest gap of test accuracy, and of test loss over its initial value."""
     models = ("network", linear_model(record))
-    outputs = [table(record, model, "output", "test").to_numpy() for model in models]
-    targets = select(record, "data", "target", "test")["value"].to_numpy()
-    right = [(f > 0) == (targets > 0) for f in outputs]
-    losses = [0.5 * (f - targets) ** 2 for f in outputs]
+    right, losses = (
+        [table(record, model, f"example_{what}", "test").to_numpy() for model in models]
+        for what in ("correct", "loss")
+    )
 
     def accuracy_gap(items: np.ndarray) -> float:
         return float(100 * np.abs(right[0][:, items].mean(1) - right[1][:, items].mean(1)).max())
@@ -142,20 +142,59 @@ def loss_and_accuracy_agree(record: Record, name: str, source: str) -> list[Clai
         ("loss", "largest gap of test loss over its initial value", loss_gap, 0.1, "≤ 0.1"),
     )
     out = []
+    count = right[0].shape[1]
     for what, words, gap, limit, threshold in gaps:
-        value = gap(np.arange(len(targets)))
+        value = gap(np.arange(count))
         out.append(
             Claim(
                 f"{name} {what}",
                 f"Network and linearization agree: {words}",
                 source,
                 value,
-                bootstrap(gap, len(targets)),
+                bootstrap(gap, count),
                 threshold,
                 verdict(value <= limit, record.paper),
             )
         )
     return out
+
+
+def outputs_per_example(record: Record) -> int:
+    """k, from the targets of the kept examples."""
+    config, targets = record.config, select(record, "data", "target", "test")
+    return len(targets) // min(config["log"]["outputs"], config["data"]["test"])
+
+
+FITTED = 0.95  # train accuracy up to which 6b holds the logits to their linearization
+
+
+def logits_follow(record: Record) -> Claim:
+    """6b: largest RMSE of the test logits over their rms until train accuracy reaches 95 %.
+
+    No verdict where it never does.
+    """
+    k = outputs_per_example(record)
+    accuracy = series(record, "network", "accuracy", "train")
+    fitted = accuracy["value"] >= FITTED
+    last = int(fitted.idxmax()) if fitted.any() else len(accuracy) - 1
+    squares = squared_errors(record, linear_model(record)).to_numpy()[: last + 1]
+    outputs = table(record, "network", "output", "test").to_numpy()[: last + 1] ** 2
+    squares, outputs = (a.reshape(len(a), -1, k).mean(-1) for a in (squares, outputs))
+
+    def worst(items: np.ndarray) -> float:
+        return float(np.sqrt((squares[:, items].mean(1) / outputs[:, items].mean(1)).max()))
+
+    value = worst(np.arange(squares.shape[1]))
+    return Claim(
+        "6b",
+        "Momentum, minibatches and cross entropy stay linear until train accuracy is 95 % "
+        f"(step {accuracy['step'][last]}): largest RMSE of the logits over their rms",
+        "§3.3, Figure 6",
+        value,
+        bootstrap(worst, squares.shape[1]),
+        "≤ 0.1",
+        verdict(value <= 0.1, record.paper and bool(fitted.any())),
+    )
 
 
 def weights_follow(record: Record) -> Claim:

@@ -64,6 +64,16 @@ class LossName(Enum):
     xent = "xent"
 
 
+class OptimizerName(Enum):
+    sgd = "sgd"  # gradient descent, with momentum and minibatches where they are set
+    adam = "adam"  # optax's own settings but for lr; weight_decay is then decoupled (AdamW)
+
+
+class LayerRates(Enum):
+    same = "same"  # lr for every parameter
+    S33 = "S33"  # lr / (variance of the standard parametrization), layer by layer: Eq. S33
+
+
 class Space(Enum):
     auto = "auto"  # function space where the kernel fits, else weight space
     function = "function"  # exact discrete dynamics from the kernel, no training
@@ -92,6 +102,7 @@ class Data:
     normalize: Normalize = Normalize.image
     targets: Targets = Targets.onehot
     subspace: bool = True  # rotate the inputs into their span: exact, and faster
+    augment: bool = False  # random flips and crops of the train images, the same for both models
     dim: int = 64  # inputs of data.name=gaussian
     seed: int = 0  # of data.name=gaussian
     dir: str | None = None  # TFDS folder; else $TFDS_DATA_DIR, else TFDS's default
@@ -115,7 +126,10 @@ class Loss:
 
 @dataclass
 class Optimizer:
+    name: OptimizerName = OptimizerName.sgd
     lr: float = 0.1
+    layer_rates: LayerRates = LayerRates.same
+    weight_decay: float = 0.0
     momentum: float = 0.0
     steps: int = 1024
     batch: int | None = None  # none = full batch
@@ -133,6 +147,7 @@ class Log:
     points: int = 64  # log-spaced steps, besides 0 and the last
     steps: list[int] = field(default_factory=list)  # and these
     outputs: int = 256  # train points, and test points, whose outputs are kept
+    train: int | None = None  # train points on which loss and accuracy are measured; none = all
     weights: int = 256  # hidden weights whose displacement is kept
     kernel: bool = True  # change of the empirical NTK and NNGP on the train points
 
@@ -333,6 +348,32 @@ def check(experiment: Experiment) -> None:
             opt.batch,
             opt.batch is None or 1 <= opt.batch <= data.train,
             f"null (full batch) or 1 to data.train={data.train}",
+        ),
+        ("optimizer.weight_decay", opt.weight_decay, opt.weight_decay >= 0, "0 or above"),
+        (
+            "optimizer.momentum",
+            opt.momentum,
+            opt.momentum == 0 or opt.name is OptimizerName.sgd,
+            "0 with optimizer.name=adam, which has its own",
+        ),
+        (
+            "optimizer.layer_rates",
+            "S33",
+            opt.layer_rates is LayerRates.same
+            or (model.parametrization is Parametrization.ntk and opt.name is OptimizerName.sgd),
+            "same unless model.parametrization=ntk and optimizer.name=sgd",
+        ),
+        (
+            "data.augment",
+            "true",
+            not data.augment or (not data.subspace and data.name is not DataSet.gaussian),
+            "false unless data.name is a set of images and data.subspace=false",
+        ),
+        (
+            "log.train",
+            experiment.log.train,
+            experiment.log.train is None or 1 <= experiment.log.train <= data.train,
+            f"null (all) or 1 to data.train={data.train}",
         ),
         (
             "log.steps",

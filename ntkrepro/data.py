@@ -28,7 +28,8 @@ class Images(NamedTuple):
 class Dataset(NamedTuple):
     """What a run sees: inputs [n, d], [m, d], targets [n, k], [m, k], and n0 of Eq. S4.
 
-    d is n0, or less where the inputs were rotated into their span.
+    d is n0, or less where the inputs were rotated into their span. `image` is an input's shape
+    (h, w, c) before it was flattened, c = 1 for grey, and empty where it was never an image.
     """
 
     x_train: np.ndarray
@@ -36,6 +37,7 @@ class Dataset(NamedTuple):
     x_test: np.ndarray
     y_test: np.ndarray
     n0: int
+    image: tuple[int, ...] = ()
 
 
 def load(data: config.Data) -> Dataset:
@@ -48,7 +50,9 @@ def load(data: config.Data) -> Dataset:
     if data.subspace:
         x_train, x_test = subspace(x_train, x_test)
     y_train, y_test = (targets(split, data) for split in (train, test))
-    return Dataset(x_train, y_train, x_test, y_test, n0)
+    shape = train.images.shape[1:]
+    image = () if len(shape) < 2 else (*shape, 1)[:3]
+    return Dataset(x_train, y_train, x_test, y_test, n0, image)
 
 
 def take(split: Images, classes: list[str], count: int, key: str) -> Images:

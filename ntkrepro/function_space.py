@@ -1,4 +1,8 @@
-"""The linearized side without training: kernels of a setup and the dynamics they give."""
+"""The linearized side without training: kernels of a setup and the dynamics they give.
+
+Which of them depends on the config: closed forms for full batches on mse, the recursion in function
+space for minibatches and cross entropy, and Dopri5 for the flow of what has no closed form.
+"""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -7,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntkrepro import measure, models, predict
+from ntkrepro import flow, loss, measure, models, predict
 from ntkrepro.errors import UserError
 from ntkrepro.kernels import analytic, empirical
 from ntkrepro.measure import Trajectory
@@ -54,18 +58,70 @@ def analytic_kernels(setup: Setup) -> Kernels:
 
 
 def trajectory(setup: Setup, theta: Kernels, with_weights: bool) -> Trajectory:
-    """Outputs (Eq. 10-12) and weights (Eq. 9) of the linearized network at every logged step."""
-    f_train = models.apply(setup.model, setup.params0, setup.x_train)
-    f_test = models.apply(setup.model, setup.params0, setup.x_test)
-    residual = np.asarray(f_train, np.float64) - setup.dataset.y_train
-    rate = setup.experiment.optimizer.lr * setup.rate
-    flow = setup.experiment.linearized.flow
-    c = predict.coefficients(theta.spectrum, residual, setup.steps, rate, flow)
+    """Outputs (Eq. 10-12, 25, 26) and weights (Eq. 9) of the linearized network at every step."""
+    f_train, f_test = initial_outputs(setup)
+    c = coefficients(setup, theta, f_train)
+    shown = slice(setup.experiment.log.train)
     path = Trajectory(
-        predict.outputs(f_train, theta.train_train, c), predict.outputs(f_test, theta.test_train, c)
+        predict.outputs(f_train, theta.train_train, c)[:, shown],
+        predict.outputs(f_test, theta.test_train, c),
     )
-    if not with_weights:
-        return path
+    return add_weights(setup, path, c) if with_weights else path
+
+
+def coefficients(setup: Setup, theta: Kernels, f0: np.ndarray) -> np.ndarray:
+    """c_t [t, n, k] of predict.py at every logged step."""
+    experiment, opt, y = setup.experiment, setup.experiment.optimizer, setup.dataset.y_train
+    name, lr = experiment.loss.name.name, opt.lr * experiment.loss.scale
+    continuous = experiment.linearized.flow
+    if name == "mse" and setup.schedule is None:
+        rate = opt.lr * setup.rate
+        return predict.coefficients(
+            theta.spectrum, f0 - y, setup.steps, rate, continuous, opt.momentum
+        )
+    if continuous:
+        operator = flow.dense(theta.train_train)
+        return flow.coefficients(operator, f0, y, name, setup.steps, lr, opt.momentum)
+    gradient = partial(loss.gradient, name)
+    return predict.recursion(
+        theta.train_train, f0, y, gradient, setup.steps, lr, opt.momentum, setup.schedule
+    )
+
+
+def matrix_free(setup: Setup) -> Trajectory:
+    """The flow under the empirical kernel where that is too large to store."""
+    f_train, f_test = initial_outputs(setup)
+    theta = partial(flow.matrix_free, setup.model, setup.params0)
+    experiment, opt = setup.experiment, setup.experiment.optimizer
+    c = flow.coefficients(
+        theta(setup.x_train, setup.x_train),
+        f_train,
+        setup.dataset.y_train,
+        experiment.loss.name.name,
+        setup.steps,
+        opt.lr * experiment.loss.scale,
+        opt.momentum,
+    )
+    x_train = setup.x_train[: experiment.log.train]
+    with jax.enable_x64(True):
+        moved = [
+            np.stack([np.asarray(operator(jnp.asarray(c_t))) for c_t in c])
+            for operator in (theta(x, setup.x_train) for x in (x_train, setup.x_test))
+        ]
+    path = Trajectory(f_train[: len(x_train)] - moved[0], f_test - moved[1])
+    return add_weights(setup, path, c)
+
+
+def initial_outputs(setup: Setup) -> tuple[np.ndarray, np.ndarray]:
+    """f_0 on train and test points, float64."""
+    train, test = (
+        np.asarray(models.apply(setup.model, setup.params0, x), np.float64)
+        for x in (setup.x_train, setup.x_test)
+    )
+    return train, test
+
+
+def add_weights(setup: Setup, path: Trajectory, c: np.ndarray) -> Trajectory:
     entries, changes = zip(*(weights(setup, c_t) for c_t in c), strict=True)
     return path._replace(weights=np.stack(entries), weight_change=np.stack(changes))
 

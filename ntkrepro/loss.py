@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import log_softmax, softmax
 
 
 def mse(f: jax.Array, y: jax.Array) -> jax.Array:
@@ -16,6 +17,20 @@ def xent(f: jax.Array, y: jax.Array) -> jax.Array:
 
 
 LOSSES = {"mse": mse, "xent": xent}
+
+
+def gradient(loss: str, f: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """d loss / d f in NumPy; f, y [n, k] -> [n, k]."""
+    if loss == "mse":
+        return (f - y) / f.size
+    return (softmax(f, axis=-1) * y.sum(-1, keepdims=True) - y) / len(f)
+
+
+def example_losses(loss: str, f: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Each example's part, whose mean is the loss; f [..., n, k], y [n, k] -> [..., n]."""
+    if loss == "mse":
+        return 0.5 * np.mean((f - y) ** 2, axis=-1)
+    return -np.sum(y * log_softmax(f, axis=-1), axis=-1)
 
 
 def kernel_rate(loss: str, n: int, k: int) -> float:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ntkrepro.data import Dataset
 from ntkrepro.kernels import empirical
-from ntkrepro.loss import LOSSES, correct
+from ntkrepro.loss import correct, example_losses
 from ntkrepro.models import Module, flatten
 
 Pick = dict[tuple[str, ...], np.ndarray]
@@ -19,7 +19,8 @@ class Trajectory(NamedTuple):
     """One model at one step, or with a leading axis at every logged step [t]; none = not available.
 
     Outputs [n, k], [m, k]; displacement theta_t - theta_0 of single weights [w]; relative change
-    |W_t - W_0| / |W_0| per layer [l]; and that of the kernels (NTK, NNGP) [2].
+    |W_t - W_0| / |W_0| per layer [l]; that of the kernels (NTK, NNGP) [2]; and |Theta_t - Theta_0|
+    on all train points, in the operator norm of Eq. S48 [1].
     """
 
     train: np.ndarray
@@ -27,6 +28,7 @@ class Trajectory(NamedTuple):
     weights: np.ndarray | None = None
     weight_change: np.ndarray | None = None
     kernel_change: np.ndarray | None = None
+    kernel_distance: np.ndarray | None = None
 
 
 def stack(points: list[Trajectory]) -> Trajectory:
@@ -98,6 +100,14 @@ def relative_change(now: dict[str, jax.Array], start: dict[str, jax.Array]) -> n
     return np.array([float(norm(now[n] - start[n]) / norm(start[n])) for n in ("ntk", "nngp")])
 
 
+def distance(now: dict[str, jax.Array], start: dict[str, jax.Array]) -> np.ndarray:
+    """Operator norm of Theta_t - Theta_0, from kernels [n, k, n, k] -> [1]."""
+    change = np.asarray(now["ntk"] - start["ntk"], np.float64)
+    size = change.shape[0] * change.shape[1]
+    square = change.reshape(size, size)
+    return np.array([np.linalg.norm(square, 2)])
+
+
 def rows(model: str, quantity: str, steps: Any, values: Any, split: str = "") -> pd.DataFrame:
     """values [t] or [t, i] at steps [t], one row a number."""
     values = np.asarray(values, np.float64).reshape(len(steps), -1)
@@ -125,14 +135,20 @@ def trajectory_rows(
 ) -> list[pd.DataFrame]:
     """Loss, accuracy, outputs, RMSE against the network, and weights of one model.
 
-    `output` index = example * k + output, for the first `keep` examples of each split.
+    `output` index = example * k + output, for the first `keep` examples of each split;
+    `example_loss` and `example_correct` (0, 1) index = example, for all test points.
     """
     out = []
     for split, y in (("train", data.y_train), ("test", data.y_test)):
         f, reference = getattr(path, split), getattr(network, split)
+        y = y[: f.shape[1]]
+        losses, right = example_losses(loss, f, y), correct(f, y[None])
+        if split == "test":
+            out.append(rows(model, "example_loss", steps, losses, split))
+            out.append(rows(model, "example_correct", steps, right, split))
         out += [
-            rows(model, "loss", steps, losses(loss, f, y), split),
-            rows(model, "accuracy", steps, np.mean(correct(f, y[None]), -1), split),
+            rows(model, "loss", steps, losses.mean(-1), split),
+            rows(model, "accuracy", steps, right.mean(-1), split),
             rows(model, "output", steps, f[:, :keep], split),
             rows(model, "output_rms", steps, root_mean_square(f), split),
         ]
@@ -144,12 +160,9 @@ def trajectory_rows(
     if path.kernel_change is not None:
         for name, change in zip(("ntk", "nngp"), path.kernel_change.T, strict=True):
             out.append(rows(model, f"{name}_change", steps, change, "train"))
+    if path.kernel_distance is not None:
+        out.append(rows(model, "ntk_distance", steps, path.kernel_distance, "train"))
     return out
-
-
-def losses(name: str, f: np.ndarray, y: np.ndarray) -> jax.Array:
-    """The loss at every step; f [t, n, k], y [n, k] -> [t]."""
-    return jax.vmap(LOSSES[name], (0, None))(jnp.asarray(f), jnp.asarray(y))
 
 
 def root_mean_square(f: np.ndarray) -> np.ndarray:

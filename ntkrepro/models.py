@@ -11,7 +11,7 @@ from flax.traverse_util import unflatten_dict as unflatten
 
 from ntkrepro.config import Model
 
-__all__ = ["FC", "Dense", "Module", "apply", "build", "flatten", "init", "unflatten"]
+__all__ = ["FC", "Dense", "Module", "apply", "build", "flatten", "init", "layer_rates", "unflatten"]
 
 Module = nn.Module
 
@@ -22,6 +22,11 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
     "identity": lambda x: x,
 }
+
+
+def _normal(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, std: float) -> jax.Array:
+    """N(0, std^2), drawn in float32 whatever the precision, so that a seed names one network."""
+    return std * jax.random.normal(key, shape, jnp.float32).astype(dtype)
 
 
 class Dense(Module):
@@ -45,12 +50,12 @@ class Dense(Module):
         ntk = self.parametrization == "ntk"
         w_scale, b_scale = (w_std, b_std) if ntk else (1.0, 1.0)
         shape = (x.shape[-1], self.features)
-        w = self.param("w", nn.initializers.normal(1.0 if ntk else w_std), shape, x.dtype)
+        w = self.param("w", _normal, shape, x.dtype, 1.0 if ntk else w_std)
         h = x @ w
         if ntk:
             h = h * w_scale
         if self.b_var:
-            b = self.param("b", nn.initializers.normal(1.0 if ntk else b_std), shape[1:], x.dtype)
+            b = self.param("b", _normal, shape[1:], x.dtype, 1.0 if ntk else b_std)
             h = h + b_scale * b
         self.sow("dense", "x", x)
         self.sow("dense", "scale", (w_scale, b_scale if self.b_var else 0.0))
@@ -95,20 +100,31 @@ def build(model: Model, n0: int, k: int) -> Module:
     )
 
 
-def init(model: Module, key: jax.Array, x: jax.Array) -> dict:
-    """Parameters theta_0 in the dtype of `x`, else only its shape matters.
-
-    Drawn in float32 whatever the precision, so that a seed names one network.
-    """
-    params = _init(model, key, x[:1].astype(jnp.float32))
-    return jax.tree.map(lambda leaf: leaf.astype(x.dtype), params)
-
-
 @partial(jax.jit, static_argnames="model")
 def _init(model: Module, key: jax.Array, x: jax.Array) -> dict:
     return model.init(key, x)["params"]
 
 
+def init(model: Module, key: jax.Array, x: jax.Array) -> dict:
+    """Parameters theta_0 in the dtype of `x`, else only its shape matters."""
+    return _init(model, key, x[:1])
+
+
 def apply(model: Module, params: dict, x: jax.Array) -> jax.Array:
     """Outputs [n, k]."""
     return model.apply({"params": params}, x)  # type: ignore[return-value]
+
+
+def layer_rates(model: Module, params: dict, x: jax.Array) -> dict:
+    """Factors of Eq. S33, like `params`: 1 / variance of each W and b in the standard one.
+
+    Gradient descent on an NTK network whose gradients are multiplied by them is gradient descent on
+    the standard network: n_l / sigma_w^2 for weights, 1 / sigma_b^2 for biases.
+    """
+    sown = flatten(model.apply({"params": params}, x[:1], mutable=["dense"])[1]["dense"])
+    index = {"w": 0, "b": 1}
+    factors = {
+        path: jnp.asarray(sown[(*path[:-1], "std")][0][index[path[-1]]] ** -2.0, leaf.dtype)
+        for path, leaf in flatten(params).items()
+    }
+    return unflatten(factors)

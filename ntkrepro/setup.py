@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ntkrepro import data, measure, models
+from ntkrepro import data, measure, models, train
 from ntkrepro.config import Experiment, log_steps
 from ntkrepro.data import Dataset
 from ntkrepro.loss import kernel_rate
@@ -16,7 +17,8 @@ FUNCTION_SPACE = 4096  # largest n * k whose kernel is decomposed
 class Setup(NamedTuple):
     """x_train [n, d], x_test [m, d] in the run's precision; `pick` and `norms` are measure.py's.
 
-    lr * `rate` * Theta drives the outputs (loss.kernel_rate).
+    lr * `rate` * Theta drives the outputs (loss.kernel_rate); `schedule` [steps, batch] holds the
+    minibatches, none = full batch.
     """
 
     experiment: Experiment
@@ -29,11 +31,12 @@ class Setup(NamedTuple):
     pick: measure.Pick
     norms: dict[tuple[str, ...], float]
     rate: float
+    schedule: np.ndarray | None
 
 
 def prepare(experiment: Experiment) -> Setup:
     """The setup of a config. Raises UserError where its data are missing or too few."""
-    dataset = data.load(experiment.data)
+    dataset, opt = data.load(experiment.data), experiment.optimizer
     k = dataset.y_train.shape[1]
     model = models.build(experiment.model, dataset.n0, k)
     x_train, x_test = jnp.asarray(dataset.x_train), jnp.asarray(dataset.x_test)
@@ -47,10 +50,11 @@ def prepare(experiment: Experiment) -> Setup:
         params0,
         x_train,
         x_test,
-        log_steps(experiment.optimizer, experiment.log),
+        log_steps(opt, experiment.log),
         measure.pick_weights(params0, experiment.log.weights, experiment.seed),
         measure.full_norms(params0, dataset.n0, w_std, experiment.seed),
         experiment.loss.scale * kernel_rate(experiment.loss.name.name, len(x_train), k),
+        train.batch_schedule(experiment.seed, len(x_train), opt.batch, opt.steps),
     )
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ntkrepro import data, function_space, measure, predict, weight_space
@@ -30,19 +31,20 @@ def compute(setup: Setup, say: Say, tick: Tick) -> tuple[list[pd.DataFrame], dic
     function, weights = spaces(setup)
     frames: list[pd.DataFrame] = []
     paths: dict[str, Trajectory] = {}
-    seconds: dict[str, float] = {}
-    critical = float("nan")
+    critical, began = float("nan"), time.perf_counter()
     if fits(setup):
-        began = time.perf_counter()
         theta = function_space.empirical_kernels(setup)
-        opt = setup.experiment.optimizer
-        critical = predict.critical_lr(theta.spectrum, setup.rate, opt.momentum)
-        frames.append(stability_rows(theta, critical))
+        if gradient_descent(setup.experiment):
+            momentum = setup.experiment.optimizer.momentum
+            critical = predict.critical_lr(theta.spectrum, setup.rate, momentum)
+        frames.append(stability_rows(setup, theta, critical))
         warn(setup, critical, say)
         if function:
             paths["ntk_empirical"] = function_space.trajectory(setup, theta, with_weights=True)
-        seconds["function_space"] = round(time.perf_counter() - began, 3)
-    if function and setup.experiment.linearized.analytic:
+    elif function:
+        paths["ntk_empirical"] = function_space.matrix_free(setup)
+    seconds = {"function_space": round(time.perf_counter() - began, 3)}
+    if function and fits(setup) and setup.experiment.linearized.analytic:
         kernels = function_space.analytic_kernels(setup)
         paths["ntk_analytic"] = function_space.trajectory(setup, kernels, with_weights=False)
     names = ("network", "linearized") if weights else ("network",)
@@ -52,24 +54,34 @@ def compute(setup: Setup, say: Say, tick: Tick) -> tuple[list[pd.DataFrame], dic
     return [*frames, *all_rows(setup, {**trained, **paths})], seconds
 
 
+def gradient_descent(experiment: Experiment) -> bool:
+    """Whether the steps are those of Eq. 20: then outputs move by the tangent kernel alone."""
+    opt = experiment.optimizer
+    plain = opt.name.name == "sgd" and opt.layer_rates.name == "same" and opt.weight_decay == 0
+    return plain and not experiment.data.augment
+
+
 def spaces(setup: Setup) -> tuple[bool, bool]:
     """Whether the linearized side runs in function space, and whether in weight space."""
-    experiment, opt = setup.experiment, setup.experiment.optimizer
-    space = experiment.linearized.space
-    full = opt.batch is None or opt.batch == experiment.data.train
-    closed = full and opt.momentum == 0 and experiment.loss.name.name == "mse"
-    function = space in (Space.function, Space.both)
-    if function and not closed:
+    experiment, linearized = setup.experiment, setup.experiment.linearized
+    space, plain = linearized.space, gradient_descent(setup.experiment)
+    function = space in (Space.function, Space.both) or (linearized.flow and space is Space.auto)
+    if function and not plain:
         raise UserError(
-            f"linearized.space={space.name}: function space is for full-batch gradient descent on "
-            "mse without momentum; use linearized.space=weights"
+            f"linearized.space={space.name}: function space is for optimizer.name=sgd without "
+            "weight decay, layer rates and augmentation; use linearized.space=weights"
         )
-    if function and not fits(setup):
+    if linearized.flow and setup.schedule is not None:
+        raise UserError(
+            f"linearized.flow=true: continuous time has no minibatches; set optimizer.batch=null "
+            f"(now {experiment.optimizer.batch}) or linearized.flow=false"
+        )
+    if function and not fits(setup) and not linearized.flow:
         raise UserError(
             f"linearized.space={space.name}: the kernel of n * k = {outputs(setup)} outputs is "
             f"above {FUNCTION_SPACE}; use linearized.space=weights or lower data.train"
         )
-    function = function or (space is Space.auto and closed and fits(setup))
+    function = function or (space is Space.auto and plain and fits(setup))
     weights = space in (Space.weights, Space.both) or (space is Space.auto and not function)
     return function, weights
 
@@ -84,10 +96,12 @@ def warn(setup: Setup, critical: float, say: Say) -> None:
         )
 
 
-def stability_rows(theta: Kernels, critical: float) -> pd.DataFrame:
-    """Largest and smallest eigenvalue of the empirical kernel, and the critical learning rate."""
+def stability_rows(setup: Setup, theta: Kernels, critical: float) -> pd.DataFrame:
+    """Extreme eigenvalues of the empirical kernel, its rate, and the critical learning rate."""
     values = theta.spectrum.values
-    quantities = {"lambda_max": values[-1], "lambda_min": values[0], "lr_critical": critical}
+    quantities = {"lambda_max": values[-1], "lambda_min": values[0], "kernel_rate": setup.rate}
+    if np.isfinite(critical):
+        quantities["lr_critical"] = critical
     return pd.concat([measure.rows("network", q, [0], [v], "train") for q, v in quantities.items()])
 
 

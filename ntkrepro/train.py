@@ -22,19 +22,26 @@ CHUNK = 1.0  # seconds between two looks at a running program
 
 
 class Program(NamedTuple):
-    """What is compiled; hashable. `few` = few outputs, so that displaced_dense is the cheaper."""
+    """What is compiled; hashable. `few` = few outputs, so that displaced_dense is the cheaper.
+
+    `image`: the shape (h, w, c) of images that are augmented; none = they are not.
+    """
 
     model: models.Module
     loss: str = "mse"
     loss_scale: float = 1.0
+    optimizer: str = "sgd"
     momentum: float = 0.0
+    weight_decay: float = 0.0
     few: bool = False
+    image: tuple[int, ...] | None = None
 
 
 class Task(NamedTuple):
     """What the compiled program is given: theta_0, x [n, d], y [n, k], lr, batches [steps, batch].
 
-    `schedule` none = full batch.
+    `schedule` none = full batch; `rates`, like theta_0, multiplies gradients (Eq. S33), none = 1;
+    `key` draws the augmentation.
     """
 
     params0: Any
@@ -42,6 +49,8 @@ class Task(NamedTuple):
     y: jax.Array
     lr: jax.Array
     schedule: jax.Array | None = None
+    rates: Any = None
+    key: jax.Array | None = None
 
 
 def applies(program: Program, params0: Any) -> dict[str, Apply]:
@@ -60,7 +69,13 @@ def add(params0: Any, omega: Any) -> Any:
 
 
 def optimizer(program: Program, lr: jax.Array) -> optax.GradientTransformation:
-    return optax.sgd(lr, program.momentum or None)
+    """optax's transform, one for every model. Weight decay pulls theta, not omega, to 0."""
+    if program.optimizer == "adam":
+        return optax.adamw(lr, weight_decay=program.weight_decay)
+    sgd = optax.sgd(lr, program.momentum or None)
+    if program.weight_decay:
+        return optax.chain(optax.add_decayed_weights(program.weight_decay), sgd)
+    return sgd
 
 
 def start(program: Program, task: Task, names: tuple[str, ...]) -> dict[str, Any]:
@@ -80,8 +95,36 @@ def update(program: Program, task: Task, name: str, state: Any, batch: Any) -> A
     omega, memory = state
     apply = applies(program, task.params0)[name]
     gradient = jax.grad(objective, argnums=2)(program, apply, omega, *batch)
-    change, memory = optimizer(program, task.lr).update(gradient, memory, omega)
+    if task.rates is not None:
+        gradient = jax.tree.map(jnp.multiply, gradient, task.rates)
+    theta = add(task.params0, omega)
+    change, memory = optimizer(program, task.lr).update(gradient, memory, theta)
     return optax.apply_updates(omega, change), memory
+
+
+def batch_at(program: Program, task: Task, i: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The examples that every model sees at step i."""
+    x, y = task.x, task.y
+    if task.schedule is not None:
+        x, y = x[task.schedule[i]], y[task.schedule[i]]
+    if program.image is not None:
+        assert task.key is not None
+        images = augment(jax.random.fold_in(task.key, i), x.reshape(-1, *program.image))
+        x = images.reshape(x.shape)
+    return x, y
+
+
+def augment(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Each image flipped or not, and shifted by up to h/8 pixels on zeros; [n, h, w, c]."""
+    n, h, w, c = images.shape
+    pad = h // 8
+    keys = jax.random.split(key)
+    flip = jax.random.bernoulli(keys[0], 0.5, (n, 1, 1, 1))
+    corner = jax.random.randint(keys[1], (n, 2), 0, 2 * pad + 1)
+    flipped = jnp.where(flip, images[:, :, ::-1], images)
+    padded = jnp.pad(flipped, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    crop = jax.vmap(lambda a, at: jax.lax.dynamic_slice(a, (at[0], at[1], 0), (h, w, c)))
+    return crop(padded, corner)
 
 
 @partial(jax.jit, static_argnames="program", donate_argnames="states")
@@ -91,9 +134,7 @@ def advance(
     """Every model from step `first` to step `last`, both traced: one compile for all."""
 
     def step(i: jax.Array, states: dict[str, Any]) -> dict[str, Any]:
-        batch = (task.x, task.y)
-        if task.schedule is not None:
-            batch = (task.x[task.schedule[i]], task.y[task.schedule[i]])
+        batch = batch_at(program, task, i)
         return {name: update(program, task, name, s, batch) for name, s in states.items()}
 
     return jax.lax.fori_loop(first, last, step, states)

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntkrepro import measure, train
+from ntkrepro import measure, models, train
 from ntkrepro.errors import RunFailed
+from ntkrepro.loss import example_losses
 from ntkrepro.measure import Trajectory
-from ntkrepro.setup import Setup
+from ntkrepro.setup import Setup, fits
 
 FEW_OUTPUTS = 2  # up to here displaced_dense is the cheaper linearization
 
@@ -38,8 +39,7 @@ def trajectories(
         if setup.experiment.log.kernel:
             kernels = kernels_of(setup, omegas["network"])
             kernels0 = kernels0 or kernels
-            change = measure.relative_change(kernels, kernels0)
-            points["network"][-1] = points["network"][-1]._replace(kernel_change=change)
+            points["network"][-1] = with_kernels(setup, points["network"][-1], kernels, kernels0)
         refuse_divergence(setup, points["network"], step, critical)
         linear = reference.test[len(points["network"]) - 1] if reference else None
         tick(step, **shown(setup, {name: seen[-1] for name, seen in points.items()}, linear))
@@ -47,24 +47,41 @@ def trajectories(
     return {name: measure.stack(seen) for name, seen in points.items()}, round(seconds, 3)
 
 
+def with_kernels(
+    setup: Setup, point: Trajectory, now: dict[str, jax.Array], start: dict[str, jax.Array]
+) -> Trajectory:
+    """How far the kernels have moved; the distance of Eq. S48 where the bound can be measured."""
+    point = point._replace(kernel_change=measure.relative_change(now, start))
+    experiment = setup.experiment
+    bounded = experiment.loss.name.name == "mse" and experiment.linearized.space.name != "none"
+    if bounded and fits(setup) and experiment.log.outputs >= len(setup.x_train):
+        point = point._replace(kernel_distance=measure.distance(now, start))
+    return point
+
+
 def compiled(setup: Setup) -> tuple[train.Program, train.Task]:
     """What train.py compiles, and what it is given."""
     experiment, opt = setup.experiment, setup.experiment.optimizer
-    (n, k), dtype = setup.dataset.y_train.shape, setup.x_train.dtype
+    dtype = setup.x_train.dtype
+    s33 = opt.layer_rates.name == "S33"
     program = train.Program(
         setup.model,
         experiment.loss.name.name,
         experiment.loss.scale,
+        opt.name.name,
         opt.momentum,
-        k <= FEW_OUTPUTS,
+        opt.weight_decay,
+        few=setup.dataset.y_train.shape[1] <= FEW_OUTPUTS,
+        image=setup.dataset.image if experiment.data.augment else None,
     )
-    schedule = train.batch_schedule(experiment.seed, n, opt.batch, opt.steps)
     task = train.Task(
         setup.params0,
         setup.x_train,
         jnp.asarray(setup.dataset.y_train, dtype),
         jnp.asarray(opt.lr, dtype),
-        None if schedule is None else jnp.asarray(schedule),
+        None if setup.schedule is None else jnp.asarray(setup.schedule),
+        models.layer_rates(setup.model, setup.params0, setup.x_train) if s33 else None,
+        jax.random.fold_in(jax.random.key(experiment.seed), 1),
     )
     return program, task
 
@@ -73,7 +90,7 @@ def observe(program: train.Program, setup: Setup, name: str, omega: Any) -> Traj
     """Outputs and weights of one model at one step."""
     f = partial(_outputs, program, name, setup.params0, omega)
     entries, changes = measure.displacement(omega, setup.pick, setup.norms)
-    seen = (f(setup.x_train), f(setup.x_test), entries, changes)
+    seen = (f(setup.x_train[: setup.experiment.log.train]), f(setup.x_test), entries, changes)
     return Trajectory(*(np.asarray(array) for array in seen))
 
 
@@ -103,7 +120,8 @@ def refuse_divergence(setup: Setup, seen: list[Trajectory], step: int, critical:
 def shown(setup: Setup, now: dict[str, Trajectory], linear: np.ndarray | None) -> dict[str, float]:
     """Train loss of the network and test RMSE to its linearization, for the progress bar."""
     network, name = now["network"], setup.experiment.loss.name.name
-    values = {"loss": float(measure.losses(name, network.train[None], setup.dataset.y_train)[0])}
+    y = setup.dataset.y_train[: len(network.train)]
+    values = {"loss": float(example_losses(name, network.train, y).mean())}
     if linear is None and "linearized" in now:
         linear = now["linearized"].test
     if linear is not None:

@@ -20,8 +20,10 @@ FIGURES = {  # name -> module
     "1": "fig1",
     "2": "fig2",
     "4": "fig4",
+    "6": "fig6",
     "S2": "figS2",
     "S3": "figS3",
+    "F1": "figF1",
 }
 
 

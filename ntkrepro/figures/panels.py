@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatterMathtext, LogLocator
 
-from ntkrepro.claims import collect, linear_model, series, table
+from ntkrepro.claims import collect, linear_model, outputs_per_example, series, table
 from ntkrepro.files import atomic
 from ntkrepro.records import Record
 
@@ -54,9 +54,9 @@ def spread(frame: pd.DataFrame, count: int) -> pd.DataFrame:
     return frame[chosen]
 
 
-def pairs(ax: Axes, network: pd.DataFrame, linear: pd.DataFrame) -> None:
+def pairs(ax: Axes, network: pd.DataFrame, linear: pd.DataFrame, count: int = LINES) -> None:
     """A colour per index, network solid, linearization dashed; from the first step on."""
-    for i, column in enumerate(spread(network, LINES)):
+    for i, column in enumerate(spread(network, count)):
         ax.plot(network.index[1:], network[column][1:], color=f"C{i}", alpha=0.55, lw=2.2)
         ax.plot(linear.index[1:], linear[column][1:], color=f"C{i}", ls="--", lw=1.2)
 
@@ -75,6 +75,17 @@ def outputs(ax: Axes, record: Record, split: str) -> None:
     models = ("network", linear_model(record))
     pairs(ax, *(table(record, model, "output", split) for model in models))
     over_time(ax, f"outputs of {split} points", r"$f_t(x)$")
+
+
+def logits(ax: Axes, record: Record, split: str) -> None:
+    """All k outputs of one point of a split, drawn by chance."""
+    k = outputs_per_example(record)
+    models = ("network", linear_model(record))
+    network, linear = (table(record, model, "output", split) for model in models)
+    point = int(np.random.default_rng(0).integers(network.shape[1] // k))
+    own = list(range(point * k, (point + 1) * k))
+    pairs(ax, network[own], linear[own], k)
+    over_time(ax, f"{k} logits of one {split} point", "$f_t(x)$")
 
 
 def weights(ax: Axes, record: Record) -> None:
@@ -114,11 +125,15 @@ def rmse(ax: Axes, record: Record) -> None:
 
 
 def dynamics(record: Record, title: str) -> Figure:
-    """The six panes of Figures 4 and S2: outputs, outputs, weights; loss, accuracy, RMSE."""
+    """The six panes of Figures 4, 6 and S2: outputs, outputs, weights; loss, accuracy, RMSE.
+
+    Of more than one output, all those of one point are shown.
+    """
     figure, axes = grid(2, 3, title)
+    top = outputs if outputs_per_example(record) == 1 else logits
     panes: list[Callable[[Axes], None]] = [
-        lambda ax: outputs(ax, record, "train"),
-        lambda ax: outputs(ax, record, "test"),
+        lambda ax: top(ax, record, "train"),
+        lambda ax: top(ax, record, "test"),
         lambda ax: weights(ax, record),
         lambda ax: curves(ax, record, "loss", "loss"),
         lambda ax: curves(ax, record, "accuracy", "accuracy"),

@@ -1,0 +1,29 @@
+"""Not in the paper: both sides of SM F's bound (Eq. S48) along the run of Figure 4."""
+
+from matplotlib.figure import Figure
+
+from ntkrepro import bound
+from ntkrepro.claims import Claim
+from ntkrepro.figures import panels
+from ntkrepro.records import Record
+
+EXPERIMENTS = ("fc_cifar",)
+
+
+def draw(records: dict[str, list[Record]]) -> Figure:
+    record = records["fc_cifar"][0]
+    figure, axes = panels.grid(1, 2, f"Eq. S48: {panels.settings(record)}")
+    sides, (left, right) = bound.sides(record).iloc[1:], axes[0]
+    left.plot(sides["time"], sides["measured"], label="measured")
+    left.plot(sides["time"], sides["bound"], ls="--", color="0.3", label="bound")
+    panels.over_time(left, "distance on train points", r"$\|g^{lin}(t)-g(t)\|_2$")
+    left.set(yscale="log", ylim=(sides["measured"].min() / 3, 1e3 * sides["measured"].max()))
+    left.legend(loc="upper left")
+    right.plot(sides["time"], sides["distance"])
+    panels.over_time(right, "change of the tangent kernel", r"$\|\Theta_t-\Theta_0\|_{op}$")
+    right.set_yscale("log")
+    return figure
+
+
+def claims(records: dict[str, list[Record]]) -> list[Claim]:
+    return [bound.claim(records["fc_cifar"][0])]

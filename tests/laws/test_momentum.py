@@ -1,0 +1,96 @@
+"""Momentum (Eq. 20-23): the closed form against its recursion, its flow and stored values."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ntkrepro import loss, predict, train
+from ntkrepro.kernels import empirical
+from tests.laws.common import EXACT, ORACLE, error, fc, network, oracle, problem, slope
+
+BETA = 0.9
+STEPS = [0, 1, 2, 7, 100, 1000]
+
+
+def recursed(a, steps, beta):
+    """phi_t by Eq. 21, step by step."""
+    phi = w = 0.0
+    out = {0: 0.0}
+    for step in range(1, max(steps) + 1):
+        w = beta * w + 1 - a * phi
+        out[step] = phi = phi + w
+    return [out[step] for step in steps]
+
+
+CRITICALLY_DAMPED = (1 - BETA**0.5) ** 2
+
+
+@pytest.mark.parametrize(
+    "a", [0.0, 1e-18, 1e-6, CRITICALLY_DAMPED, CRITICALLY_DAMPED * (1 + 1e-9), 0.1, 1.0, 3.5]
+)
+def test_the_closed_form_is_the_recursion(a):
+    """Overdamped, critically damped, oscillating, and at 3.5 of the stable 2 (1 + beta) = 3.8."""
+    closed = predict.momentum_progress(np.array([a]), STEPS, BETA, flow=False)[:, 0]
+    assert closed == pytest.approx(recursed(a, STEPS, BETA), rel=1e-9, abs=1e-12)
+
+
+def test_without_momentum_it_is_gradient_descent():
+    a = np.array([0.0, 1e-9, 0.3, 1.7])
+    for flow in (False, True):
+        both = (
+            predict.momentum_progress(a, STEPS, 0.0, flow=False),
+            predict.progress(a, np.array(STEPS), flow=False),
+        )
+        assert error(*both) < EXACT
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_training_the_linearized_network_is_the_closed_form(k):
+    model = fc(k=k)
+    params0, x, y, x_test = problem(model)
+    program = train.Program(model, momentum=BETA)
+    task = train.Task(params0, x, y, jnp.asarray(0.1))
+    states = train.run(program, task, ("linearized",), STEPS)
+    omega = [jax.tree.map(jnp.copy, s["linearized"]) for _, s in states]
+    apply_lin = train.applies(program, params0)["linearized"]
+
+    f, f_test = (network(model)(params0, a) for a in (x, x_test))
+    big, side = empirical.ntk(model, params0, x), empirical.ntk(model, params0, x_test, x)
+    rate = 0.1 * loss.kernel_rate("mse", *y.shape)
+    c = predict.coefficients(predict.spectrum(big), f - y, STEPS, rate, momentum=BETA)
+    assert error(np.stack([apply_lin(w, x) for w in omega]), predict.outputs(f, big, c)) < EXACT
+    test = np.stack([apply_lin(w, x_test) for w in omega])
+    assert error(test, predict.outputs(f_test, side, c)) < EXACT
+    pull = jax.vjp(lambda p: network(model)(p, x), params0)[1]
+    last = pull(-jnp.asarray(c[-1]))[0]
+    for a, b in zip(jax.tree.leaves(omega[-1]), jax.tree.leaves(last), strict=True):
+        assert error(a, b) < EXACT
+
+
+def test_the_flow_is_the_limit_of_small_steps():
+    """Time of Eq. 23 is sqrt(lr) steps with 1 - beta ~ sqrt(lr): there, discrete - flow ~ sqrt(lr)."""
+    roots, gaps = np.array([0.04, 0.02, 0.01, 0.005]), []
+    for root in roots:
+        steps = [round(5 / root)]
+        pair = [
+            root**2 * predict.momentum_progress(np.array([root**2]), steps, 1 - root, flow)
+            for flow in (False, True)
+        ]
+        gaps.append(abs(float(pair[0][0, 0] - pair[1][0, 0])))
+    assert slope(roots, gaps) == pytest.approx(1, abs=0.05)
+
+
+def test_reference_values():
+    """Eq. 23 with given kernels, and the discrete recursion of Eq. 21."""
+    v = oracle("predict.npz")
+    rate = float(v["lr_mom"]) * loss.kernel_rate("mse", *v["y_train"].shape)
+    spectrum, beta = predict.spectrum(v["ntk_dd"]), float(v["beta_mom"])
+    residual = v["fx_train_0"] - v["y_train"]
+    for stored, flow in (("ref_mom_mse", True), ("ref_disc_mom_mse", False)):
+        c = predict.coefficients(spectrum, residual, v["t_mom"], rate, flow, beta)
+        for split, side in (("train", "ntk_dd"), ("test", "ntk_td")):
+            f = predict.outputs(v[f"fx_{split}_0"], v[side], c)
+            assert error(f, v[f"{stored}_{split}"]) < ORACLE
+    critical = predict.critical_lr(spectrum, loss.kernel_rate("mse", *v["y_train"].shape), 0.9)
+    assert critical == pytest.approx(float(v["max_lr_ntk_mom0.9"]), rel=ORACLE)
