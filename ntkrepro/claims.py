@@ -223,6 +223,37 @@ def weights_follow(record: Record) -> Claim:
     )
 
 
+def deviation(record: Record, split: str) -> pd.DataFrame:
+    """RMSE of network and linearization over the rms of the network's outputs, by step."""
+    rmse = series(record, linear_model(record), "rmse", split)
+    rms = series(record, "network", "output_rms", split)
+    return rmse.assign(value=rmse["value"] / rms["value"])
+
+
+def wider_deviates_later(records: list[Record]) -> Claim:
+    """S5a: exponent in width of the first step at which the test deviation passes 10 %.
+
+    A run that never passes counts with its last step, which can only lower the exponent.
+    """
+    rows = []
+    for record in records:
+        line = deviation(record, "test")
+        passed = line["step"][line["value"] >= 0.1]
+        step = passed.iloc[0] if len(passed) else line["step"].iloc[-1]
+        rows.append({"width": record.config["model"]["width"], "value": step})
+    slope = slopes.of(pd.DataFrame(rows), "width")
+    return Claim(
+        "S5a",
+        "Logits leave their linearization later in wider networks: slope in n of the step at which "
+        "the deviation passes 10 % of their rms",
+        "Figure S5",
+        slope.value,
+        slope.interval,
+        "> 0 with 95 % confidence",
+        verdict(slope.interval[0] > 0, bool(np.isfinite(slope.value))),
+    )
+
+
 def collect(records: list[Record], quantity: str) -> pd.DataFrame:
     """Rows of one quantity over a sweep, with each run's width, depth and seed as columns."""
     frames = []

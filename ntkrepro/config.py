@@ -242,9 +242,16 @@ def sweeps(arguments: list[str]) -> list[list[str]]:
     for name, scale in product(names, scales):
         for grid in grids(_compose([f"experiment={name}", *scale])):
             free = {key: values for key, values in grid.items() if key not in named}
-            swept = [f"{key}={','.join(map(str, values))}" for key, values in free.items()]
+            swept = [f"{key}={','.join(map(_word, values))}" for key, values in free.items()]
             out.append([f"experiment={name}", *scale, *rest, *swept])
     return out
+
+
+def _word(value: Any) -> str:
+    """A value in Hydra's grammar, which knows null, and interpolations only within quotes."""
+    if value is None:
+        return "null"
+    return f"'{value}'" if "${" in str(value) else str(value)
 
 
 def _with(base: DictConfig, point: dict[str, Any]) -> DictConfig:

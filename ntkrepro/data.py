@@ -105,7 +105,7 @@ def subspace(x_train: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.nd
     x = np.concatenate([x_train, x_test])
     if x.shape[1] <= len(x):
         return x_train, x_test
-    r = np.linalg.qr(x.T)[1].T
+    r = np.asarray(np.linalg.qr(x.T, mode="r")).T
     return r[: len(x_train)], r[len(x_train) :]
 
 

@@ -7,7 +7,6 @@ steps, and with momentum from rest d^2c/dt^2 = -(1 - beta) dc/dt + lr grad L (Eq
 from collections.abc import Callable
 from typing import Any
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,6 +54,8 @@ def coefficients(
 
     `lr` includes loss.scale.
     """
+    import diffrax  # takes 0.7 s, and few runs need it
+
     with jax.enable_x64(True):
         f0, y, ts = (jnp.asarray(np.asarray(a, np.float64)) for a in (f0, y, steps))
         gradient = jax.grad(LOSSES[loss])

@@ -87,9 +87,12 @@ def spaces(setup: Setup) -> tuple[bool, bool]:
 
 
 def warn(setup: Setup, critical: float, say: Say) -> None:
-    """Before training: above the critical learning rate the linearization can't converge."""
+    """Before training: above the critical learning rate the linearization can't converge on mse.
+
+    On cross entropy the curvature is below that of mse, and its own rate is not known beforehand.
+    """
     lr = setup.experiment.optimizer.lr
-    if lr > critical:
+    if lr > critical and setup.experiment.loss.name.name == "mse":
         say(
             f"warning: optimizer.lr={lr:g} is {lr / critical:.3g} x the critical learning rate "
             f"{critical:.4g} of the kernel at initialization: the linearization diverges"

@@ -16,8 +16,8 @@ FIELDS = [key for key in flat(Experiment()) if key not in LABELS]
 
 
 def base():
-    """Two classes, so that every field has another valid value."""
-    return Experiment(data=Data(classes=["3", "8"]))
+    """Two classes and images as they are, so that every field has another valid value."""
+    return Experiment(data=Data(classes=["3", "8"], subspace=False))
 
 
 def another(value):
@@ -124,9 +124,9 @@ def test_scales_grow(name):
 
 
 def listed(argument):
-    """ "k=a,b" -> ["k=a", "k=b"]."""
+    """The single arguments that KEY=A,B,... stands for; quotes may hold a comma."""
     key, _, values = argument.partition("=")
-    return [f"{key}={value}" for value in values.split(",")]
+    return [f"{key}={value}" for value in re.findall(r"'[^']*'|[^,]+", values)]
 
 
 @pytest.mark.parametrize("fixed", [[], ["model.width=5"], ["seed=7", "model.width=5"]])
@@ -241,6 +241,10 @@ def test_what_is_not_known_is_told_with_the_nearest_that_is(override, told):
         ("optimizer.steps=-1", "0 or above"),
         ("optimizer.batch=0", "null (full batch) or 1 to data.train=128"),
         ("optimizer.batch=129", "null (full batch) or 1 to data.train=128"),
+        ("optimizer.weight_decay=-0.1", "0 or above"),
+        ("data.augment=true", "data.subspace=false"),
+        ("log.train=0", "null (all) or 1 to data.train=128"),
+        ("log.train=129", "null (all) or 1 to data.train=128"),
         ("log.points=0", "at least 1"),
         ("log.steps=[3, -1]", "0 or above"),
         ("log.outputs=0", "at least 1"),
@@ -265,6 +269,29 @@ def test_values_that_cannot_be_meant_are_refused(override, told):
 def test_signs_need_two_classes_and_a_squared_loss(override, told):
     with pytest.raises(UserError, match=re.escape(f"data.targets=signs: must be {told}")):
         compose([override])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["optimizer.name=adam", "optimizer.momentum=0.9"], "optimizer.momentum=0.9: must be 0"),
+        (
+            ["optimizer.name=adam", "optimizer.layer_rates=S33"],
+            "optimizer.layer_rates=S33: must be",
+        ),
+        (
+            ["model.parametrization=standard", "optimizer.layer_rates=S33"],
+            "optimizer.layer_rates=S33: must be same unless model.parametrization=ntk",
+        ),
+        (
+            ["experiment=kernel_convergence", "data.augment=true", "data.subspace=false"],
+            "data.augment=true: must be false unless data.name is a set of images",
+        ),
+    ],
+)
+def test_optimizers_that_do_not_go_together_are_refused(overrides, told):
+    with pytest.raises(UserError, match=re.escape(told)):
+        compose(overrides)
 
 
 def test_a_rate_over_a_width_of_zero_names_the_width():

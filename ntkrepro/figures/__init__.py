@@ -21,8 +21,10 @@ FIGURES = {  # name -> module
     "2": "fig2",
     "4": "fig4",
     "6": "fig6",
+    "S1": "figS1",
     "S2": "figS2",
     "S3": "figS3",
+    "S5": "figS5",
     "F1": "figF1",
 }
 

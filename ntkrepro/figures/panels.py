@@ -27,10 +27,11 @@ NAMES = {
 }
 
 
-def grid(rows: int, columns: int, title: str) -> tuple[Figure, np.ndarray]:
-    """Figure and its axes [rows, columns] in the shared style."""
+def grid(rows: int, columns: int, title: str, height: float = 2.7) -> tuple[Figure, np.ndarray]:
+    """Figure and its axes [rows, columns] in the shared style; `height` of a row in inches."""
     plt.style.use(STYLE)
-    figure, axes = plt.subplots(rows, columns, figsize=(3.4 * columns, 2.7 * rows), squeeze=False)
+    size = (3.4 * columns, height * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     figure.suptitle(title, fontsize=10)
     return figure, axes
 

@@ -60,9 +60,10 @@ def test_on_full_batches_of_mse_the_recursion_is_the_closed_form(momentum):
     rate = 0.5 * loss.kernel_rate("mse", *y.shape)
     spectrum = predict.spectrum(v["ntk_dd"])
     closed = predict.coefficients(spectrum, f - y, steps, rate, momentum=momentum)
-    assert error(
-        predict.recursion(v["ntk_dd"], f, y, gradient("mse"), steps, 0.5, momentum), closed
-    ) < EXACT
+    assert (
+        error(predict.recursion(v["ntk_dd"], f, y, gradient("mse"), steps, 0.5, momentum), closed)
+        < EXACT
+    )
 
 
 @pytest.mark.parametrize("name", ["mse", "xent"])

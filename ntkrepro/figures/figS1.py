@@ -1,0 +1,43 @@
+"""Figure S1: both parametrizations end alike across data sets, activations and losses."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ntkrepro import parametrizations
+from ntkrepro.claims import Claim
+from ntkrepro.figures import panels
+from ntkrepro.records import Record
+
+EXPERIMENTS = ("parametrization",)
+MARKS = {"ntk": ("o", "NTK", "C0"), "standard": ("^", "standard", "C1")}
+
+
+def draw(records: dict[str, list[Record]]) -> Figure:
+    runs = records["parametrization"]
+    model, data = (runs[0].config[key] for key in ("model", "data"))
+    title = "Figure S1: NTK and standard parametrization"
+    figure, axes = panels.grid(
+        1, 2, f"{title}, L={model['depth']}, n={model['width']}, |D|={data['train']}", height=3.6
+    )
+    for ax, quantity in zip(axes[0], ("accuracy", "loss"), strict=True):
+        ends(ax, runs, quantity)
+    axes[0, 1].set_yscale("log")
+    return figure
+
+
+def ends(ax: Axes, runs: list[Record], quantity: str) -> None:
+    """Final value on test points: a column per choice, a mark per parametrization and seed."""
+    table = parametrizations.final_values(runs, quantity)
+    choices = sorted(table["choice"].unique())
+    for i, (name, (marker, label, colour)) in enumerate(MARKS.items()):
+        rows = table[table["parametrization"] == name]
+        x = rows["choice"].map(choices.index).to_numpy(float) + 0.24 * i - 0.12
+        ax.plot(x, rows["value"], ls="", marker=marker, mfc="none", color=colour, label=label)
+    ax.set_xticks(np.arange(len(choices)), choices, rotation=45, ha="right")
+    ax.set(title=f"final test {quantity}", ylabel=quantity)
+    ax.legend()
+
+
+def claims(records: dict[str, list[Record]]) -> list[Claim]:
+    return parametrizations.claims(records["parametrization"])
