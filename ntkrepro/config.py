@@ -46,6 +46,23 @@ class Targets(Enum):
     onehot = "onehot"  # 0/1, k = number of classes
 
 
+class Architecture(Enum):
+    fc = "fc"  # fully connected
+    cnn = "cnn"  # 3 x 3 convolutions, pooled or flattened
+    wrn = "wrn"  # wide residual network of Figure 7
+
+
+class Pool(Enum):
+    gap = "gap"  # global average
+    flatten = "flatten"
+
+
+class Normalization(Enum):
+    batch = "batch"  # by the batch at hand, in training and in evaluation
+    none = "none"
+    layer = "layer"  # by each example alone
+
+
 class Activation(Enum):
     relu = "relu"
     tanh = "tanh"
@@ -110,12 +127,15 @@ class Data:
 
 @dataclass
 class Model:
-    depth: int = 3  # hidden layers, the paper's L
-    width: int = 512  # the paper's n
+    architecture: Architecture = Architecture.fc
+    depth: int = 3  # hidden layers, the paper's L; of a wrn: blocks in each group, the paper's N
+    width: int = 512  # the paper's n: units of a layer, or channels
     activation: Activation = Activation.relu
     parametrization: Parametrization = Parametrization.ntk
     w_var: float = 2.0  # sigma_w^2
     b_var: float = 0.1  # sigma_b^2; 0 = no biases
+    pool: Pool = Pool.gap  # of a cnn
+    norm: Normalization = Normalization.batch  # of a wrn
 
 
 @dataclass
@@ -150,6 +170,7 @@ class Log:
     train: int | None = None  # train points on which loss and accuracy are measured; none = all
     weights: int = 256  # hidden weights whose displacement is kept
     kernel: bool = True  # change of the empirical NTK and NNGP on the train points
+    batch: int | None = None  # examples evaluated at once: BatchNorm's batch; none = all
 
 
 @dataclass
@@ -323,12 +344,15 @@ def log_steps(optimizer: Optimizer, log: Log) -> list[int]:
 
 def check(experiment: Experiment) -> None:
     """Raises UserError for the first value that can't be meant."""
-    data, model, loss, opt = (
+    data, model, loss, opt, log = (
         experiment.data,
         experiment.model,
         experiment.loss,
         experiment.optimizer,
+        experiment.log,
     )
+    fc = model.architecture is Architecture.fc
+    norm = model.architecture is Architecture.wrn and model.norm is not Normalization.none
     rules = [
         ("samples", experiment.samples, experiment.samples >= 1, "at least 1"),
         ("seed", experiment.seed, experiment.seed >= 0, "0 or above"),
@@ -367,8 +391,12 @@ def check(experiment: Experiment) -> None:
             "optimizer.layer_rates",
             "S33",
             opt.layer_rates is LayerRates.same
-            or (model.parametrization is Parametrization.ntk and opt.name is OptimizerName.sgd),
-            "same unless model.parametrization=ntk and optimizer.name=sgd",
+            or (
+                model.parametrization is Parametrization.ntk
+                and opt.name is OptimizerName.sgd
+                and not norm
+            ),
+            "same unless model.parametrization=ntk, optimizer.name=sgd and nothing is normalized",
         ),
         (
             "data.augment",
@@ -377,20 +405,52 @@ def check(experiment: Experiment) -> None:
             "false unless data.name is a set of images and data.subspace=false",
         ),
         (
+            "data.subspace",
+            "true",
+            fc or not data.subspace,
+            f"false with model.architecture={model.architecture.name}, which sees images",
+        ),
+        (
+            "data.name",
+            data.name.name,
+            fc or data.name is not DataSet.gaussian,
+            f"a set of images with model.architecture={model.architecture.name}",
+        ),
+        (
+            "model.architecture",
+            model.architecture.name,
+            fc or experiment.program is Program.train,
+            f"fc with program={experiment.program.name}",
+        ),
+        (
+            "model.parametrization",
+            model.parametrization.name,
+            model.parametrization is Parametrization.ntk or experiment.program is Program.train,
+            f"ntk with program={experiment.program.name}",
+        ),
+        (
+            "log.kernel",
+            "true",
+            not (log.kernel and norm and model.norm is Normalization.batch),
+            "false with model.norm=batch: outputs then depend on the whole batch, and there is no "
+            "kernel of pairs of examples",
+        ),
+        ("log.batch", log.batch, log.batch is None or log.batch >= 1, "null (all) or at least 1"),
+        (
             "log.train",
-            experiment.log.train,
-            experiment.log.train is None or 1 <= experiment.log.train <= data.train,
+            log.train,
+            log.train is None or 1 <= log.train <= data.train,
             f"null (all) or 1 to data.train={data.train}",
         ),
         (
             "log.steps",
-            experiment.log.steps,
-            min(experiment.log.steps, default=0) >= 0,
+            log.steps,
+            min(log.steps, default=0) >= 0,
             "0 or above",
         ),
-        ("log.points", experiment.log.points, experiment.log.points >= 1, "at least 1"),
-        ("log.outputs", experiment.log.outputs, experiment.log.outputs >= 1, "at least 1"),
-        ("log.weights", experiment.log.weights, experiment.log.weights >= 1, "at least 1"),
+        ("log.points", log.points, log.points >= 1, "at least 1"),
+        ("log.outputs", log.outputs, log.outputs >= 1, "at least 1"),
+        ("log.weights", log.weights, log.weights >= 1, "at least 1"),
         (
             "data.targets",
             "signs",

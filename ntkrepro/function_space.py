@@ -37,6 +37,11 @@ def empirical_kernels(setup: Setup) -> Kernels:
 def analytic_kernels(setup: Setup) -> Kernels:
     """Theta of the infinitely wide network, in float64. Raises UserError where it has none."""
     model = setup.experiment.model
+    if models.is_convolutional(setup.model):
+        raise UserError(
+            f"linearized.analytic=true: model.architecture={model.architecture.name} has no "
+            "analytic kernel here; use linearized.analytic=false"
+        )
     fc = partial(
         analytic.fc,
         depth=model.depth,

@@ -1,5 +1,6 @@
 """From trajectories to the rows of a record."""
 
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -40,9 +41,12 @@ def stack(points: list[Trajectory]) -> Trajectory:
 def layer_weights(params: Any) -> dict[tuple[str, ...], jax.Array]:
     """Weight arrays by path in the network's order: layer1, layer2, ..., the readout last."""
     leaves = {path: leaf for path, leaf in flatten(params).items() if path[-1] == "w"}
-    return dict(
-        sorted(leaves.items(), key=lambda item: (item[0][0] == "readout", len(item[0][0]), item[0]))
-    )
+
+    def place(item: tuple[tuple[str, ...], Any]) -> tuple[bool, list[Any]]:
+        name = item[0][0]
+        return name == "readout", [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", name)]
+
+    return dict(sorted(leaves.items(), key=place))
 
 
 def pick_weights(params: Any, count: int, seed: int) -> Pick:
@@ -70,7 +74,8 @@ def full_norms(params: Any, n0: int, w_std: float, seed: int) -> dict[tuple[str,
     leaves = layer_weights(params)
     norms = {path: float(jnp.linalg.norm(leaf)) for path, leaf in leaves.items()}
     first = next(iter(leaves))
-    hidden = (n0 - leaves[first].shape[0]) * leaves[first].shape[1]
+    rotated = leaves[first].ndim == 2
+    hidden = (n0 - leaves[first].shape[0]) * leaves[first].shape[1] if rotated else 0
     if hidden > 0:
         rest = w_std**2 * np.random.default_rng([seed, 3]).chisquare(hidden)
         norms[first] = float(np.sqrt(norms[first] ** 2 + rest))

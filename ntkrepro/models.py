@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -11,7 +12,22 @@ from flax.traverse_util import unflatten_dict as unflatten
 
 from ntkrepro.config import Model
 
-__all__ = ["FC", "Dense", "Module", "apply", "build", "flatten", "init", "layer_rates", "unflatten"]
+__all__ = [
+    "CNN",
+    "FC",
+    "WRN",
+    "Conv",
+    "Dense",
+    "Module",
+    "apply",
+    "build",
+    "flatten",
+    "init",
+    "is_convolutional",
+    "layer_rates",
+    "mixes_examples",
+    "unflatten",
+]
 
 Module = nn.Module
 
@@ -22,6 +38,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
     "identity": lambda x: x,
 }
+WINDOW = 3  # of every convolution
 
 
 def _normal(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, std: float) -> jax.Array:
@@ -29,38 +46,86 @@ def _normal(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, std: float
     return std * jax.random.normal(key, shape, jnp.float32).astype(dtype)
 
 
-class Dense(Module):
-    """Fully connected layer, NTK (Eq. 1) or standard (Eq. S32) parametrization.
+class Affine(Module):
+    """What Dense and Conv share: weights and biases in the NTK (Eq. 1) or standard (Eq. S32)
+    parametrization, and the collection `layer` that the structured kernels need.
 
-    `fan_in` is the paper's n_l; it is given where the input was rotated into a smaller space.
-    The collection `dense` receives what the structured kernels need: the layer's input, the factors
-    of its weights and bias in the forward pass, and the standard deviations of its W and b.
+    It holds the layer's input, the factors of its weights and bias in the forward pass, and the
+    standard deviations of its W and b.
     """
 
     features: int
     parametrization: str
     w_var: float
     b_var: float
+
+    def affine(
+        self, x: jax.Array, shape: tuple[int, ...], fan_in: int, product: Callable
+    ) -> jax.Array:
+        """w_scale product(x, w) + b_scale b, w of `shape`."""
+        w_std, b_std = (self.w_var / fan_in) ** 0.5, self.b_var**0.5
+        ntk = self.parametrization == "ntk"
+        w_scale, b_scale = (w_std, b_std) if ntk else (1.0, 1.0)
+        w = self.param("w", _normal, shape, x.dtype, 1.0 if ntk else w_std)
+        h = product(x, w)
+        if ntk:
+            h = h * w_scale
+        if self.b_var:
+            b = self.param("b", _normal, shape[-1:], x.dtype, 1.0 if ntk else b_std)
+            h = h + b_scale * b
+        self.sow("layer", "x", x)
+        self.sow("layer", "scale", (w_scale, b_scale if self.b_var else 0.0))
+        self.sow("layer", "std", (w_std, b_std))
+        return self.perturb("h", h)
+
+
+class Dense(Affine):
+    """Fully connected layer. `fan_in` is the paper's n_l; it is given where the input was rotated
+    into a smaller space."""
+
     fan_in: int | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        w_std = (self.w_var / (self.fan_in or x.shape[-1])) ** 0.5
-        b_std = self.b_var**0.5
-        ntk = self.parametrization == "ntk"
-        w_scale, b_scale = (w_std, b_std) if ntk else (1.0, 1.0)
-        shape = (x.shape[-1], self.features)
-        w = self.param("w", _normal, shape, x.dtype, 1.0 if ntk else w_std)
-        h = x @ w
-        if ntk:
-            h = h * w_scale
-        if self.b_var:
-            b = self.param("b", _normal, shape[1:], x.dtype, 1.0 if ntk else b_std)
-            h = h + b_scale * b
-        self.sow("dense", "x", x)
-        self.sow("dense", "scale", (w_scale, b_scale if self.b_var else 0.0))
-        self.sow("dense", "std", (w_std, b_std))
-        return self.perturb("h", h)
+        d = x.shape[-1]
+        return self.affine(x, (d, self.features), self.fan_in or d, jnp.matmul)
+
+
+class Conv(Affine):
+    """3 x 3 convolution, zero padding SAME; x [n, h, w, c] -> [n, h / stride, w / stride, j]."""
+
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        c = x.shape[-1]
+        product = partial(
+            jax.lax.conv_general_dilated,
+            window_strides=(self.stride, self.stride),
+            padding="SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return self.affine(x, (WINDOW, WINDOW, c, self.features), WINDOW**2 * c, product)
+
+
+class Norm(Module):
+    """Per-channel scale and shift of normalized x [n, h, w, c].
+
+    `batch`: by mean and variance of the batch at hand over examples and positions, in training and
+    in evaluation, so that f is a function of (theta, batch); `layer`: of each example alone.
+    """
+
+    kind: str
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        axes = (0, 1, 2) if self.kind == "batch" else (1, 2, 3)
+        mean = x.mean(axes, keepdims=True)
+        var = ((x - mean) ** 2).mean(axes, keepdims=True)
+        scale = self.param("scale", nn.initializers.ones, x.shape[-1:], x.dtype)
+        shift = self.param("shift", nn.initializers.zeros, x.shape[-1:], x.dtype)
+        return (x - mean) * jax.lax.rsqrt(var + self.epsilon) * scale + shift
 
 
 class FC(Module):
@@ -86,18 +151,94 @@ class FC(Module):
         return Dense(features, self.parametrization, self.w_var, self.b_var, fan_in, name=name)
 
 
+class CNN(Module):
+    """`depth` 3 x 3 convolutions of `width` channels, pooled or flattened, then the readout.
+
+    x [n, h, w, c] -> [n, k]; `pool` = gap (global average) or flatten.
+    """
+
+    depth: int
+    width: int
+    outputs: int
+    activation: str
+    parametrization: str
+    w_var: float
+    b_var: float
+    pool: str = "gap"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        numbers = (self.parametrization, self.w_var, self.b_var)
+        for layer in range(1, self.depth + 1):
+            x = ACTIVATIONS[self.activation](Conv(self.width, *numbers, name=f"conv{layer}")(x))
+        x = x.mean((1, 2)) if self.pool == "gap" else x.reshape(len(x), -1)
+        return Dense(self.outputs, *numbers, name="readout")(x)
+
+
+class WRN(Module):
+    """Wide residual network of Figure 7: `conv1`, three groups of `blocks` blocks, average pooling
+    over all that is left (8 x 8 of 32 x 32), readout; x [n, h, w, c] -> [n, k].
+
+    A block adds norm-activation-conv twice to its input; where the size halves, with the first
+    block of groups 3 and 4, its input passes a strided convolution instead.
+    """
+
+    blocks: int
+    width: int
+    outputs: int
+    activation: str
+    parametrization: str
+    w_var: float
+    b_var: float
+    norm: str = "batch"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = self.conv("conv1")(x)
+        for group in (2, 3, 4):
+            for block in range(1, self.blocks + 1):
+                stride = 2 if group > 2 and block == 1 else 1
+                x = self.block(x, stride, f"{group}_{block}")
+        numbers = (self.parametrization, self.w_var, self.b_var)
+        return Dense(self.outputs, *numbers, name="readout")(x.mean((1, 2)))
+
+    def block(self, x: jax.Array, stride: int, name: str) -> jax.Array:
+        shortcut = x if stride == 1 else self.conv(f"conv{name}_shortcut", stride)(x)
+        h = self.conv(f"conv{name}_1", stride)(self.active(x, f"norm{name}_1"))
+        return shortcut + self.conv(f"conv{name}_2")(self.active(h, f"norm{name}_2"))
+
+    def active(self, x: jax.Array, name: str) -> jax.Array:
+        x = x if self.norm == "none" else Norm(self.norm, name=name)(x)
+        return ACTIVATIONS[self.activation](x)
+
+    def conv(self, name: str, stride: int = 1) -> Conv:
+        return Conv(self.width, self.parametrization, self.w_var, self.b_var, stride, name=name)
+
+
 def build(model: Model, n0: int, k: int) -> Module:
     """The network of a config; n0 = input dimension before any rotation, k = outputs."""
-    return FC(
-        depth=model.depth,
-        width=model.width,
-        outputs=k,
-        activation=model.activation.name,
-        parametrization=model.parametrization.name,
-        w_var=model.w_var,
-        b_var=model.b_var,
-        n0=n0,
-    )
+    shared: dict[str, Any] = {
+        "width": model.width,
+        "outputs": k,
+        "activation": model.activation.name,
+        "parametrization": model.parametrization.name,
+        "w_var": model.w_var,
+        "b_var": model.b_var,
+    }
+    if model.architecture.name == "cnn":
+        return CNN(depth=model.depth, pool=model.pool.name, **shared)
+    if model.architecture.name == "wrn":
+        return WRN(blocks=model.depth, norm=model.norm.name, **shared)
+    return FC(depth=model.depth, n0=n0, **shared)
+
+
+def is_convolutional(model: Module) -> bool:
+    return isinstance(model, CNN | WRN)
+
+
+def mixes_examples(model: Module) -> bool:
+    """Whether f(x) depends on the other examples of its batch."""
+    return isinstance(model, WRN) and model.norm == "batch"
 
 
 @partial(jax.jit, static_argnames="model")
@@ -121,7 +262,7 @@ def layer_rates(model: Module, params: dict, x: jax.Array) -> dict:
     Gradient descent on an NTK network whose gradients are multiplied by them is gradient descent on
     the standard network: n_l / sigma_w^2 for weights, 1 / sigma_b^2 for biases.
     """
-    sown = flatten(model.apply({"params": params}, x[:1], mutable=["dense"])[1]["dense"])
+    sown = flatten(model.apply({"params": params}, x[:1], mutable=["layer"])[1]["layer"])
     index = {"w": 0, "b": 1}
     factors = {
         path: jnp.asarray(sown[(*path[:-1], "std")][0][index[path[-1]]] ** -2.0, leaf.dtype)

@@ -15,7 +15,8 @@ FUNCTION_SPACE = 4096  # largest n * k whose kernel is decomposed
 
 
 class Setup(NamedTuple):
-    """x_train [n, d], x_test [m, d] in the run's precision; `pick` and `norms` are measure.py's.
+    """x_train [n, d], x_test [m, d] (images: [n, h, w, c]) in the run's precision; `pick` and
+    `norms` are measure.py's.
 
     lr * `rate` * Theta drives the outputs (loss.kernel_rate); `schedule` [steps, batch] holds the
     minibatches, none = full batch.
@@ -40,6 +41,8 @@ def prepare(experiment: Experiment) -> Setup:
     k = dataset.y_train.shape[1]
     model = models.build(experiment.model, dataset.n0, k)
     x_train, x_test = jnp.asarray(dataset.x_train), jnp.asarray(dataset.x_test)
+    if models.is_convolutional(model):
+        x_train, x_test = (x.reshape(-1, *dataset.image) for x in (x_train, x_test))
     params0 = models.init(model, jax.random.key(experiment.seed), x_train)
     ntk = experiment.model.parametrization.name == "ntk"
     w_std = 1.0 if ntk else (experiment.model.w_var / dataset.n0) ** 0.5
@@ -64,5 +67,5 @@ def outputs(setup: Setup) -> int:
 
 
 def fits(setup: Setup) -> bool:
-    """Whether the train kernel is small enough to be decomposed."""
-    return outputs(setup) <= FUNCTION_SPACE
+    """Whether there is a train kernel, and it is small enough to be decomposed."""
+    return outputs(setup) <= FUNCTION_SPACE and not models.mixes_examples(setup.model)

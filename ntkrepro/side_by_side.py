@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ntkrepro import data, function_space, measure, predict, weight_space
+from ntkrepro import data, function_space, measure, models, predict, weight_space
 from ntkrepro.config import Experiment, Space
 from ntkrepro.errors import UserError
 from ntkrepro.function_space import Kernels
+from ntkrepro.kernels.empirical import MIXES
 from ntkrepro.measure import Trajectory
 from ntkrepro.setup import FUNCTION_SPACE, Setup, fits, outputs, prepare
 from ntkrepro.weight_space import Tick
@@ -70,6 +71,11 @@ def spaces(setup: Setup) -> tuple[bool, bool]:
         raise UserError(
             f"linearized.space={space.name}: function space is for optimizer.name=sgd without "
             "weight decay, layer rates and augmentation; use linearized.space=weights"
+        )
+    if function and models.mixes_examples(setup.model):
+        raise UserError(
+            f"linearized.space={space.name}: {MIXES}; use linearized.space=weights or "
+            "model.norm=none"
         )
     if linearized.flow and setup.schedule is not None:
         raise UserError(

@@ -127,17 +127,36 @@ def augment(key: jax.Array, images: jax.Array) -> jax.Array:
     return crop(padded, corner)
 
 
+def step(program: Program, task: Task, states: dict[str, Any], i: jax.Array) -> dict[str, Any]:
+    """Step i of every model."""
+    batch = batch_at(program, task, i)
+    return {name: update(program, task, name, state, batch) for name, state in states.items()}
+
+
 @partial(jax.jit, static_argnames="program", donate_argnames="states")
-def advance(
+def _loop(
     program: Program, task: Task, states: dict[str, Any], first: jax.Array, last: jax.Array
 ) -> dict[str, Any]:
-    """Every model from step `first` to step `last`, both traced: one compile for all."""
+    """Both ends traced: one compile for all."""
+    return jax.lax.fori_loop(first, last, lambda i, s: step(program, task, s, i), states)
 
-    def step(i: jax.Array, states: dict[str, Any]) -> dict[str, Any]:
-        batch = batch_at(program, task, i)
-        return {name: update(program, task, name, s, batch) for name, s in states.items()}
 
-    return jax.lax.fori_loop(first, last, step, states)
+_step = partial(jax.jit, static_argnames="program", donate_argnames="states")(step)
+
+
+def advance(
+    program: Program, task: Task, states: dict[str, Any], first: int, last: int
+) -> dict[str, Any]:
+    """Every model from step `first` to step `last`.
+
+    One compiled loop, but on a CPU for convolutions a loop over a compiled step: there XLA runs
+    their gradients within loops ten to thirty times slower.
+    """
+    if models.is_convolutional(program.model) and jax.default_backend() == "cpu":
+        for i in range(first, last):
+            states = _step(program, task, states, i)
+        return states
+    return _loop(program, task, states, first, last)
 
 
 def run(

@@ -71,7 +71,8 @@ def compiled(setup: Setup) -> tuple[train.Program, train.Task]:
         opt.name.name,
         opt.momentum,
         opt.weight_decay,
-        few=setup.dataset.y_train.shape[1] <= FEW_OUTPUTS,
+        few=setup.dataset.y_train.shape[1] <= FEW_OUTPUTS
+        and not models.is_convolutional(setup.model),
         image=setup.dataset.image if experiment.data.augment else None,
     )
     task = train.Task(
@@ -88,10 +89,19 @@ def compiled(setup: Setup) -> tuple[train.Program, train.Task]:
 
 def observe(program: train.Program, setup: Setup, name: str, omega: Any) -> Trajectory:
     """Outputs and weights of one model at one step."""
+    log = setup.experiment.log
     f = partial(_outputs, program, name, setup.params0, omega)
     entries, changes = measure.displacement(omega, setup.pick, setup.norms)
-    seen = (f(setup.x_train[: setup.experiment.log.train]), f(setup.x_test), entries, changes)
-    return Trajectory(*(np.asarray(array) for array in seen))
+    train_f, test_f = (
+        np.concatenate([np.asarray(f(part)) for part in parts(x, log.batch)])
+        for x in (setup.x_train[: log.train], setup.x_test)
+    )
+    return Trajectory(train_f, test_f, np.asarray(entries), np.asarray(changes))
+
+
+def parts(x: jax.Array, size: int | None) -> list[jax.Array]:
+    """x in batches of `size` rows, in order; none = in one."""
+    return [x[i : i + size] for i in range(0, len(x), size)] if size else [x]
 
 
 @partial(jax.jit, static_argnames=("program", "name"))

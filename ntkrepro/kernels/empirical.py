@@ -5,7 +5,9 @@ with delta_a = d f_a / d h, so the layer's part of the kernel is
 
     (s_w^2 x.x' + s_b^2) (delta_a . delta'_b):
 
-one forward and k backward passes over n examples and n^2 inner products, no Jacobian.
+one forward and k backward passes over n examples and n^2 inner products, no Jacobian. A Conv layer
+has one such product per position: its Jacobian sum_p x_p (x) delta_p is formed, contracted and
+freed, for one offset of the window at a time. What is left has its Jacobian from reverse mode.
 """
 
 from functools import lru_cache, partial
@@ -16,14 +18,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ntkrepro.models import Module, flatten, unflatten
+from ntkrepro.models import WINDOW, Module, flatten, mixes_examples, unflatten
 
 Path = tuple[str, ...]
 MEMORY = 2**31  # bytes that the blocks of one call may take
+MIXES = "BatchNorm makes outputs depend on the whole batch: there is no kernel of pairs of examples"
 
 
 class Layer(NamedTuple):
-    """A Dense layer's input x [n, f] and delta [n, k, j] = d f_k / d h_j.
+    """A layer's input x [n, f] and delta [n, k, j] = d f_k / d h_j; of a Conv, x [n, h, w, c] and
+    delta [n, k, h', w', j].
 
     `scale` = (s_w, s_b), the factors of its weights and bias in the forward pass; `std`, the
     standard deviations of W and b: the same in the NTK parametrization.
@@ -36,20 +40,20 @@ class Layer(NamedTuple):
 
 
 def capture(model: Module, params: Any, x: jax.Array) -> tuple[jax.Array, dict[Path, Layer]]:
-    """Outputs [n, k] and, for every Dense layer by its path, what its gradients are made of."""
+    """Outputs [n, k] and, for every Dense and Conv layer by its path, its gradient's factors."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x)).get("perturbations", {})
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
     def outputs(perturbations: Any) -> tuple[jax.Array, Any]:
         variables = {"params": params, "perturbations": perturbations}
-        f, sown = model.apply(variables, x, mutable=["dense"])
-        return f, sown.get("dense", {})
+        f, sown = model.apply(variables, x, mutable=["layer"])
+        return f, sown.get("layer", {})
 
-    f, pullback, dense = jax.vjp(outputs, zeros, has_aux=True)
+    f, pullback, given = jax.vjp(outputs, zeros, has_aux=True)
     k = f.shape[-1]
     rows = jnp.eye(k, dtype=f.dtype)[:, None, :] * jnp.ones((k, len(x), k), f.dtype)
     deltas = flatten(jax.vmap(pullback)(rows)[0])
-    sown = flatten(dense)
+    sown = flatten(given)
     layers = {}
     for path in (p[:-1] for p in deltas):
         get = {name: sown[(*path, name)][0] for name in ("x", "scale", "std")}
@@ -63,13 +67,48 @@ def inner(a: Layer, b: Layer, factors: tuple[jax.Array, jax.Array]) -> jax.Array
 
 
 def layer_kernel(a: Layer, b: Layer, trace: bool) -> jax.Array:
-    """One Dense layer's part of the kernel: [n, k, m, k], or its trace over outputs / k [n, m]."""
+    """One layer's part of the kernel: [n, k, m, k], or its trace over outputs / k [n, m]."""
+    if a.x.ndim > 2:
+        return conv_kernel(a, b, trace)
     x = inner(a, b, a.scale)
     k = a.delta.shape[1]
     if trace:
         flat = [layer.delta.reshape(len(layer.delta), -1) for layer in (a, b)]
         return x * (flat[0] @ flat[1].T) / k
     return x[:, None, :, None] * jnp.tensordot(a.delta, b.delta, [[2], [2]])
+
+
+def conv_kernel(a: Layer, b: Layer, trace: bool) -> jax.Array:
+    """A Conv layer's part: its Jacobian, one offset of the window at a time."""
+    total = a.scale[1] ** 2 * contract(a.delta.sum((2, 3)), b.delta.sum((2, 3)), trace)
+    for i in range(WINDOW):
+        for j in range(WINDOW):
+            first = offset_jacobian(a, i, j)
+            second = first if a is b else offset_jacobian(b, i, j)
+            total = total + a.scale[0] ** 2 * contract(first, second, trace)
+    return total
+
+
+def offset_jacobian(layer: Layer, i: int, j: int) -> jax.Array:
+    """d f_k / d w[i, j] of a Conv layer without its factor: sum_p x_(p + (i, j)) delta_p
+    [n, k, c, j]."""
+    sizes, out = layer.x.shape[1:3], layer.delta.shape[2:4]
+    strides = tuple(-(-size // o) for size, o in zip(sizes, out, strict=True))
+    pads = jax.lax.padtype_to_pads(sizes, (WINDOW, WINDOW), strides, "SAME")
+    x = jnp.pad(layer.x, ((0, 0), *pads, (0, 0)))
+    rows, columns = (
+        slice(start, start + (o - 1) * stride + 1, stride)
+        for start, o, stride in zip((i, j), out, strides, strict=True)
+    )
+    return jnp.einsum("nhwc,nkhwj->nkcj", x[:, rows, columns], layer.delta)
+
+
+def contract(a: jax.Array, b: jax.Array, trace: bool) -> jax.Array:
+    """Jacobians [n, k, ...], [m, k, ...] -> [n, k, m, k], or the trace over outputs / k [n, m]."""
+    a, b = (x.reshape(*x.shape[:2], -1) for x in (a, b))
+    if trace:
+        return jnp.tensordot(a, b, [[1, 2], [1, 2]]) / a.shape[1]
+    return jnp.tensordot(a, b, [[2], [2]])
 
 
 def spread(x: jax.Array) -> jax.Array:
@@ -95,30 +134,25 @@ def _block(
 
 
 def _without(params: Any, layers: dict[Path, Layer]) -> list[Path]:
-    """Paths of the parameters that no Dense layer owns."""
+    """Paths of the parameters that no Dense or Conv layer owns."""
     return [path for path in flatten(params) if path[:-1] not in layers]
 
 
 def _jacobian_kernel(
     model: Module, params: Any, paths: list[Path], x1: jax.Array, x2: jax.Array | None, trace: bool
 ) -> jax.Array:
-    """Any other parameter's part, from its Jacobian."""
+    """Any other parameter's part, from the Jacobian of each example alone."""
     leaves = flatten(params)
+    chosen = {path: leaves[path] for path in paths}
 
     def outputs(chosen: dict[Path, jax.Array], x: jax.Array) -> jax.Array:
-        return model.apply({"params": unflatten({**leaves, **chosen})}, x)  # type: ignore
+        variables = {"params": unflatten({**leaves, **chosen})}
+        return model.apply(variables, x[None])[0]
 
-    chosen = {path: leaves[path] for path in paths}
-    first = jax.jacrev(outputs)(chosen, x1)
-    second = first if x2 is None else jax.jacrev(outputs)(chosen, x2)
-
-    def contract(a: jax.Array, b: jax.Array) -> jax.Array:
-        a, b = (j.reshape(*j.shape[:2], -1) for j in (a, b))
-        if trace:
-            return jnp.einsum("nkp,mkp->nm", a, b) / a.shape[1]
-        return jnp.tensordot(a, b, [[2], [2]])
-
-    return sum(contract(first[path], second[path]) for path in paths)  # type: ignore
+    jacobian = jax.vmap(jax.jacrev(outputs), (None, 0))
+    first = jacobian(chosen, x1)
+    second = first if x2 is None else jacobian(chosen, x2)
+    return sum(contract(first[path], second[path], trace) for path in paths)  # type: ignore
 
 
 def ntk(
@@ -136,8 +170,10 @@ def ntk(
     x1 [n, ...], x2 [m, ...] (none: x1) -> [n, k, m, k], or [n, m] with `trace`, the trace over
     outputs divided by k. `per_layer` gives {path: part}. Rows are computed in blocks whose
     intermediates stay below `memory` bytes (the answer itself is not counted), and shared out over
-    the devices where there are several.
+    the devices where there are several. Raises ValueError for a network with BatchNorm.
     """
+    if mixes_examples(model):
+        raise ValueError(MIXES)
     size = _rows(model, x1, memory)
     if len(x1) <= size and (x2 is None or len(x2) <= size):
         return _block(model, params, spread(x1), x2, trace, per_layer)
@@ -187,6 +223,19 @@ def _sizes(model: Module, inputs: tuple[int, ...], dtype: Any) -> tuple[int, int
     f, layers = jax.eval_shape(partial(capture, model), params, x)
     item, k = f.dtype.itemsize, f.shape[-1]
     each = 2 * item * sum(layer.x.size + layer.delta.size for layer in layers.values())
+    each += (
+        2
+        * item
+        * k
+        * max(
+            (
+                layer.x.shape[-1] * layer.delta.shape[-1]
+                for layer in layers.values()
+                if layer.x.ndim > 2
+            ),
+            default=0,
+        )
+    )
     each += 2 * item * k * sum(leaf.size for leaf in _leaves(params, _without(params, layers)))
     return each, 3 * item * k * k  # x.x', delta.delta' and their product
 
