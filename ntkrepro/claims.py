@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from ntkrepro import slopes
 from ntkrepro.records import Record
@@ -195,6 +196,51 @@ def logits_follow(record: Record) -> Claim:
         "≤ 0.1",
         verdict(value <= 0.1, record.paper and bool(fitted.any())),
     )
+
+
+EARLY, REBOUND = 64, 1.1  # steps within which 7a looks for a rise by this factor after a dip
+
+
+def loss_curves_agree(record: Record) -> list[Claim]:
+    """7a: rank correlation of the two train loss curves, and the dip and rebound of both."""
+    curves = [
+        series(record, m, "loss", "train").iloc[1:] for m in ("network", linear_model(record))
+    ]
+    values = [curve["value"].to_numpy() for curve in curves]
+
+    def correlation(items: np.ndarray) -> float:
+        return float(stats.spearmanr(values[0][items], values[1][items]).statistic)
+
+    value, count = correlation(np.arange(len(values[0]))), len(values[0])
+    rebounds = [rebound(curve) for curve in curves]
+    smaller = min(rebounds)
+    return [
+        Claim(
+            "7a shape",
+            "Both train loss curves have the same shape: their rank correlation",
+            "Figure 7",
+            value,
+            bootstrap(correlation, count),
+            "≥ 0.95",
+            verdict(value >= 0.95, record.paper),
+        ),
+        Claim(
+            "7a rebound",
+            f"Both train losses dip and rebound within {EARLY} steps: the smaller rise of the two "
+            "after its dip",
+            "Figure 7",
+            smaller,
+            (smaller, smaller),
+            f"≥ {REBOUND}",
+            verdict(smaller >= REBOUND, record.paper),
+        ),
+    ]
+
+
+def rebound(curve: pd.DataFrame) -> float:
+    """Largest ratio of a later to an earlier loss within the first steps."""
+    early = curve["value"][curve["step"] <= EARLY]
+    return float((early / early.cummin()).max())
 
 
 def weights_follow(record: Record) -> Claim:

@@ -312,13 +312,26 @@ def run_id(experiment: Experiment) -> str:
     whose default is today's behaviour, keeps every stored run. A changed default needs a new
     RECORDS_VERSION.
     """
+    return _hash(flat(experiment), RECORDS_VERSION)
+
+
+def stored_id(stored: dict[str, Any], version: int) -> str:
+    """The run_id of a record's own config (`as_dict`) and version."""
+    values = {}
+    for key, value in stored.items():
+        values |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {}
+        values |= {} if isinstance(value, dict) else {key: value}
+    return _hash(values, version)
+
+
+def _hash(values: dict[str, Any], version: int) -> str:
     default = flat(Experiment())
     identity = {
         key: value
-        for key, value in flat(experiment).items()
-        if key not in LABELS and value != default[key]
+        for key, value in values.items()
+        if key not in LABELS and value != default.get(key)
     }
-    text = json.dumps([RECORDS_VERSION, identity], sort_keys=True)
+    text = json.dumps([version, identity], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

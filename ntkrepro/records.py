@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ntkrepro.config import RECORDS_VERSION, Experiment, as_dict, run_id
+from ntkrepro.config import RECORDS_VERSION, Experiment, as_dict, run_id, stored_id
 from ntkrepro.errors import RunFailed
 from ntkrepro.files import atomic
 
@@ -86,6 +86,8 @@ def read(path: Path) -> Record | None:
         table = pq.read_table(path, page_checksum_verification=True)
         metadata = table.schema.metadata or {}
         config, provenance = (json.loads(metadata[key]) for key in (b"config", b"provenance"))
+        if stored_id(config, int(metadata[b"records_version"])) != path.stem:
+            raise ValueError("its config is another run's")
         rows = table.to_pandas()
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         aside = path.with_suffix(path.suffix + ".corrupt")

@@ -1,11 +1,13 @@
 """Speed of training steps against this machine's own matrix product, in one run.
 
-    python scripts/bench_step.py [--width 2048] [--inputs 512] [--points 256] [--repeats 7]
+    python scripts/bench_step.py [--depth 5] [--width 2048] [--inputs 512] [--points 256] ...
+    python scripts/bench_step.py --depth 2 --inputs 784 --points 64 --outputs 10 --momentum 0.9 \
+        --loss xent                                         # a minibatch of Figure 6
 
-Prints, as medians of interleaved repeats: the rate of a 4096^3 product; the network's step (FC, 5
-hidden layers) as a fraction of that rate; and the linearized network's step in weight space, on
-minibatches and on the full batch, over the network's. A step of the network costs three products a
-layer less the first layer's input gradient; that count is the floor.
+Prints, as medians of interleaved repeats: the rate of a 4096^3 product; the network's step as a
+fraction of that rate; and the linearized network's step in weight space, on minibatches and on the
+full batch, over the network's. A step of the network costs three products a layer less the first
+layer's input gradient; that count is the floor.
 """
 
 import argparse
@@ -17,6 +19,8 @@ import jax
 import jax.numpy as jnp
 
 from ntkrepro import models, train
+from ntkrepro.loss import LOSSES
+from ntkrepro.weight_space import FEW_OUTPUTS
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -47,7 +51,11 @@ def stepper(program: train.Program, task: train.Task, name: str, steps: int) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--depth", type=int, default=5)
     parser.add_argument("--width", type=int, default=2048)
+    parser.add_argument("--outputs", type=int, default=1)
+    parser.add_argument("--loss", choices=list(LOSSES), default="mse")
+    parser.add_argument("--momentum", type=float, default=0.0)
     parser.add_argument("--inputs", type=int, default=512)
     parser.add_argument("--points", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=7)
@@ -56,13 +64,15 @@ def main() -> None:
     jax.config.update("jax_default_matmul_precision", "highest")
 
     key = jax.random.key(0)
-    model = models.FC(5, args.width, 1, "relu", "ntk", 2.0, 0.1)
+    model = models.FC(args.depth, args.width, args.outputs, "relu", "ntk", 2.0, 0.1)
     x = jax.random.normal(key, (args.points, args.inputs))
     params0 = models.init(model, key, x)
     schedule = jnp.tile(jnp.arange(args.points), (args.steps, 1))
-    full = train.Task(params0, x, jnp.sign(x[:, :1]), jnp.asarray(0.01))
+    y = jax.nn.one_hot(jnp.argmax(x[:, : args.outputs], -1), args.outputs)
+    full = train.Task(params0, x, y, jnp.asarray(0.01))
     batches = full._replace(schedule=schedule)
-    few, jvp = train.Program(model, few=True), train.Program(model)
+    jvp = train.Program(model, args.loss, momentum=args.momentum)
+    few = jvp._replace(few=args.outputs <= FEW_OUTPUTS)
     square = jnp.ones((4096, 4096))
     product = jax.jit(jnp.matmul)
     jax.block_until_ready(product(square, square))

@@ -14,22 +14,25 @@ from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.figures import FIGURES, fig1, fig2, fig4, figS2
 from ntkrepro.records import Record
 
-PANES = {"digits": 6, "1": 4, "2": 3, "4": 6, "6": 6}
+PANES = {"digits": 6, "1": 4, "2": 3, "4": 6, "5": 6, "6": 6, "7": 4}
 PANES |= {"S1": 2, "S2": 6, "S3": 2, "S5": 6, "F1": 2}
 CLAIMS = {
     "digits": set(),
     "1": {"1a L=1", "1a L=3", "1b L=1", "1b L=3", "1c"},
     "2": {"2a readout", "2a other", "2b", "2c"},
     "4": {"4a", "4b", "4c accuracy", "4c loss", "4d"},
+    "5": {"5a accuracy", "5a loss"},
     "6": {"6a accuracy", "6a loss", "6b"},
+    "7": {"7a shape", "7a rebound"},
     "S1": {"S1a", "S1b"},
     "S2": {"S2a accuracy", "S2a loss"},
     "S3": {"1a L=1", "1b L=1", "1c"},
     "S5": {"S5a"},
     "F1": {"F1"},
 }
-ONE_VALUE = {"S1b", "F1"}  # the largest of all there is: no interval
+ONE_VALUE = {"7a rebound", "S1b", "F1"}  # the largest of all there is: no interval
 AT_PAPER_SCALE = {"4b", "4c accuracy", "4c loss", "4d", "6a accuracy", "6a loss", "6b"}
+AT_PAPER_SCALE |= {"5a accuracy", "5a loss", "7a shape", "7a rebound"}
 AT_PAPER_SCALE |= {"S2a accuracy", "S2a loss"}
 every_figure = pytest.mark.parametrize(
     "name", ["digits", *(pytest.param(n, marks=pytest.mark.slow) for n in FIGURES if n != "digits")]

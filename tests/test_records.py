@@ -103,6 +103,19 @@ def test_a_flipped_bit_never_changes_a_value(copy):
         assert record is None or record.rows.equals(rows)
 
 
+def test_a_record_of_another_config_is_not_taken_for_this_one(copy):
+    """Metadata that say another width, or a file put under another run's name."""
+    table, whole = pq.read_table(copy), copy.read_bytes()
+    assert b'"width": 32' in table.schema.metadata[b"config"]
+    changed = table.schema.metadata[b"config"].replace(b'"width": 32', b'"width": 33')
+    metadata = {**table.schema.metadata, b"config": changed}
+    pq.write_table(table.replace_schema_metadata(metadata), copy)
+    assert records.read(copy) is None
+    elsewhere = copy.with_name(f"{'0' * 16}.parquet")
+    elsewhere.write_bytes(whole)
+    assert records.read(elsewhere) is None
+
+
 def test_a_file_where_the_folder_should_be_is_named_and_nothing_remains(tmp_path):
     (tmp_path / "results").touch()
     with pytest.raises(

@@ -19,6 +19,7 @@ def draw(records: dict[str, list[Record]]) -> Figure:
     weights(axes[0, 0], runs)
     kernels(axes[0, 1], runs)
     over_steps(axes[0, 2], runs)
+    panels.shared_legend(figure, axes[0, 2])
     return figure
 
 
@@ -42,7 +43,7 @@ def kernels(ax: Axes, runs: list[Record]) -> None:
     rows = final(runs, "ntk_change")
     reference(ax, rows, -0.5, r"$1/\sqrt{n}$")
     reference(ax, rows, -1.0, "$1/n$")
-    panels.log_log(ax, "kernels", "width n", "relative change after T steps")
+    panels.log_log(ax, "kernels", "width n", "relative change")
     ax.legend()
 
 
@@ -63,7 +64,6 @@ def over_steps(ax: Axes, runs: list[Record]) -> None:
         ax.plot(line["step"], line["value"], color=colour, label=f"n={width}")
     ax.set(title=r"$\hat\Theta$ on the way", xlabel="step", ylabel="relative change")
     ax.set(xscale="log", yscale="log")
-    ax.legend(fontsize=6, ncols=2)
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:

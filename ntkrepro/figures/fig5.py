@@ -1,0 +1,19 @@
+"""Figure 5: a convolutional network and its linearization, full batch with momentum, MSE."""
+
+from matplotlib.figure import Figure
+
+from ntkrepro import claims as checks
+from ntkrepro.claims import Claim
+from ntkrepro.figures import panels
+from ntkrepro.records import Record
+
+EXPERIMENTS = ("cnn_cifar",)
+
+
+def draw(records: dict[str, list[Record]]) -> Figure:
+    record = records["cnn_cifar"][0]
+    return panels.dynamics(record, f"Figure 5: planes and horses, CNN, {panels.settings(record)}")
+
+
+def claims(records: dict[str, list[Record]]) -> list[Claim]:
+    return checks.loss_and_accuracy_agree(records["cnn_cifar"][0], "5a", "Figure 5")

@@ -1,0 +1,291 @@
+"""CNN and WRN against a NumPy network written out by hand, and their kernels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ntkrepro import models, train
+from ntkrepro.kernels import empirical
+from ntkrepro.linear import linearize
+from tests.laws.common import EXACT, ORACLE, error, network, oracle, slope
+
+W_VAR, B_VAR = 1.5, 0.1
+STEP = 1e-30  # of complex-step differentiation: exact to rounding
+
+
+def cnn(depth=2, width=3, k=2, activation="tanh", parametrization="ntk", b_var=B_VAR, pool="gap"):
+    return models.CNN(depth, width, k, activation, parametrization, W_VAR, b_var, pool)
+
+
+def wrn(blocks=1, width=3, k=2, activation="relu", parametrization="ntk", b_var=0.0, norm="batch"):
+    return models.WRN(blocks, width, k, activation, parametrization, W_VAR, b_var, norm)
+
+
+def problem(model, n=3, m=2, size=8, seed=0, dtype=jnp.float64):
+    """params0 away from special values, x [n, size, size, 3], y [n, k], x_test."""
+    rng = np.random.default_rng(seed)
+    x, x_test = (rng.standard_normal((count, size, size, 3)) for count in (n, m))
+    y = rng.standard_normal((n, model.outputs))
+    params = models.init(model, jax.random.key(seed), jnp.asarray(x, dtype))
+    moved = jax.tree.map(lambda a: a + 0.1 * rng.standard_normal(a.shape), params)
+    return (moved, *(jnp.asarray(a, dtype) for a in (x, y, x_test)))
+
+
+def phi(name, h):
+    return np.tanh(h) if name == "tanh" else np.where(h.real > 0, h, 0)
+
+
+def affine(model, layer, product, fan_in):
+    ntk = model.parametrization == "ntk"
+    h = product * (np.sqrt(W_VAR / fan_in) if ntk else 1)
+    return h + (np.sqrt(model.b_var) if ntk else 1) * layer["b"] if "b" in layer else h
+
+
+def conv(model, layer, x, stride=1):
+    """3 x 3, zeros around it; with stride 2 of an even size the zeros are at the end."""
+    n, height, width, c = x.shape
+    low = 1 if stride == 1 else 0
+    padded = np.zeros((n, height + 2, width + 2, c), complex)
+    padded[:, low : low + height, low : low + width] = x
+    out = np.zeros((n, height // stride, width // stride, layer["w"].shape[-1]), complex)
+    for i in range(out.shape[1]):
+        for j in range(out.shape[2]):
+            window = padded[:, i * stride : i * stride + 3, j * stride : j * stride + 3]
+            out[:, i, j] = np.tensordot(window, layer["w"], 3)
+    return affine(model, layer, out, 9 * c)
+
+
+def normed(model, params, x, name):
+    if model.norm == "none":
+        return x
+    axes = (0, 1, 2) if model.norm == "batch" else (1, 2, 3)
+    centred = x - x.mean(axes, keepdims=True)
+    scaled = centred / np.sqrt((centred**2).mean(axes, keepdims=True) + 1e-5)
+    return scaled * params[name]["scale"] + params[name]["shift"]
+
+
+def by_hand(model, params, x):
+    act = model.activation
+    if isinstance(model, models.CNN):
+        for layer in range(1, model.depth + 1):
+            x = phi(act, conv(model, params[f"conv{layer}"], x))
+        x = x.mean((1, 2)) if model.pool == "gap" else x.reshape(len(x), -1)
+    else:
+        x = conv(model, params["conv1"], x)
+        for group in (2, 3, 4):
+            for block in range(1, model.blocks + 1):
+                name, stride = f"{group}_{block}", 2 if group > 2 and block == 1 else 1
+                h = phi(act, normed(model, params, x, f"norm{name}_1"))
+                h = conv(model, params[f"conv{name}_1"], h, stride)
+                h = phi(act, normed(model, params, h, f"norm{name}_2"))
+                h = conv(model, params[f"conv{name}_2"], h)
+                if stride == 2:
+                    x = conv(model, params[f"conv{name}_shortcut"], x, 2)
+                x = x + h
+        x = x.mean((1, 2))
+    return affine(model, params["readout"], x @ params["readout"]["w"], x.shape[-1])
+
+
+def gradient_by_hand(model, params, x, cotangent):
+    """Of sum f * cotangent, one complex step a parameter."""
+    params = {n: {k: np.array(v, complex) for k, v in p.items()} for n, p in params.items()}
+    out = {name: {k: np.empty(v.shape) for k, v in p.items()} for name, p in params.items()}
+    for name, leaves in params.items():
+        for key, leaf in leaves.items():
+            for place in np.ndindex(leaf.shape):
+                leaf[place] += 1j * STEP
+                out[name][key][place] = (by_hand(model, params, x) * cotangent).sum().imag / STEP
+                leaf[place] -= 1j * STEP
+    return out
+
+
+MODELS = [
+    cnn(),
+    cnn(activation="relu", pool="flatten"),
+    cnn(parametrization="standard"),
+    cnn(b_var=0.0),
+    wrn(width=2),
+    wrn(width=2, blocks=2, norm="none"),
+    wrn(width=2, norm="layer", activation="tanh", b_var=B_VAR),
+    wrn(width=2, parametrization="standard"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_outputs_and_gradients_are_those_written_by_hand(model):
+    params, x, y, _ = problem(model)
+    plain = jax.tree.map(np.asarray, params)
+    assert error(network(model)(params, x), by_hand(model, plain, np.asarray(x)).real) < EXACT
+    gradient = jax.grad(lambda p: jnp.sum(network(model)(p, x) * y))(params)
+    expected = gradient_by_hand(model, plain, np.asarray(x), np.asarray(y))
+    for name, leaves in expected.items():
+        for key, leaf in leaves.items():
+            assert error(gradient[name][key], leaf) < EXACT, (name, key)
+
+
+def test_a_wrn_halves_the_size_twice_and_has_the_depth_of_its_name():
+    """WRN-10 and WRN-16 for N = 1, 2: convolutions but for the shortcuts, and the readout... 10, 16
+    count the shortcuts of groups 3 and 4."""
+    for blocks, depth in ((1, 10), (2, 16)):
+        params = models.init(wrn(blocks), jax.random.key(0), jnp.ones((1, 32, 32, 3)))
+        assert sum(path[-1] == "w" for path in models.flatten(params)) == depth
+
+
+def test_batchnorm_is_a_function_of_the_batch_at_hand():
+    model = wrn()
+    params, x, *_ = problem(model)
+    assert error(network(model)(params, x)[:1], network(model)(params, x[:1])) > 1e-3
+    for norm in ("none", "layer"):
+        params, x, *_ = problem(wrn(norm=norm))
+        alone = network(wrn(norm=norm))(params, x[:1])
+        assert error(network(wrn(norm=norm))(params, x)[:1], alone) < EXACT
+
+
+def test_linearization_with_batchnorm():
+    """f_lin(theta_0) = f(theta_0), and an error of second order."""
+    model = wrn(activation="tanh")
+    params0, x, *_ = problem(model)
+    apply, apply_lin = network(model), linearize(network(model), params0)
+    assert error(apply_lin(params0, x), apply(params0, x)) < EXACT
+    way = problem(model, seed=5)[0]
+    sizes, gaps = np.array([1e-2, 3e-3, 1e-3, 3e-4]), []
+    for size in sizes:
+        params = jax.tree.map(lambda a, b, size=size: a + size * (b - a), params0, way)
+        gaps.append(float(jnp.abs(apply(params, x) - apply_lin(params, x)).max()))
+    assert slope(sizes, gaps) == pytest.approx(2, abs=0.05)
+
+
+def jacobian_kernel(model, params, x1, x2):
+    jacobians = [
+        np.concatenate(
+            [
+                np.reshape(leaf, (len(x), model.outputs, -1))
+                for leaf in jax.tree.leaves(jax.jacrev(lambda p, x=x: network(model)(p, x))(params))
+            ],
+            -1,
+        )
+        for x in (x1, x2)
+    ]
+    return np.einsum("nkp,mlp->nkml", *jacobians)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        cnn(),
+        cnn(b_var=0.0, activation="relu", pool="flatten", k=1),
+        cnn(parametrization="standard"),
+        pytest.param(wrn(norm="none", b_var=B_VAR), marks=pytest.mark.slow),
+        pytest.param(wrn(norm="layer", k=1), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_the_kernel_is_that_of_the_jacobian_whole_and_in_blocks(model):
+    params, x, _, x_test = problem(model)
+    expected = jacobian_kernel(model, params, x, x_test)
+    assert error(empirical.ntk(model, params, x, x_test), expected) < EXACT
+    square = jacobian_kernel(model, params, x, x)
+    assert error(empirical.ntk(model, params, x), square) < EXACT
+    assert error(empirical.ntk(model, params, x, memory=1), square) < EXACT
+
+
+@pytest.mark.parametrize("model", [cnn(), wrn(norm="none", b_var=B_VAR)], ids=str)
+def test_its_trace_and_its_layers(model):
+    params, x, *_ = problem(model)
+    square = jacobian_kernel(model, params, x, x)
+    trace = np.einsum("nkmk->nm", square) / model.outputs
+    assert error(empirical.ntk(model, params, x, trace=True), trace) < EXACT
+    layers = empirical.ntk(model, params, x, per_layer=True)
+    assert error(sum(layers.values()), square) < EXACT
+    assert {("conv1",), ("readout",)} < set(layers)
+
+
+def test_a_kernel_with_batchnorm_is_refused():
+    params, x, *_ = problem(wrn())
+    with pytest.raises(ValueError, match="BatchNorm"):
+        empirical.ntk(wrn(), params, x)
+
+
+def test_reference_values_of_a_cnn():
+    v = oracle("empirical_cnn_ntk.npz")
+    model = models.CNN(2, 5, 2, "tanh", "ntk", 2.0, 0.1)
+    names = ("conv1", "conv2", "readout")
+
+    def stored(prefix=""):
+        return {
+            name: {leaf: jnp.asarray(v[f"{prefix}{leaf}{i}"]) for leaf in "wb"}
+            for i, name in enumerate(names)
+        }
+
+    params0, x1, x2 = stored(), jnp.asarray(v["x1"]), jnp.asarray(v["x2"])
+    assert error(network(model)(params0, x1), v["f1"]) < ORACLE
+    for name, pair in (("12", (x1, x2)), ("11", (x1, None)), ("21", (x2, x1))):
+        kernel = np.moveaxis(np.asarray(empirical.ntk(model, params0, *pair)), 1, 2)
+        assert error(kernel, v[f"ntk{name}_full"]) < ORACLE
+    assert error(empirical.ntk(model, params0, x1, x2, trace=True), v["ntk12_trace"]) < ORACLE
+    assert error(empirical.nngp(model, params0, x1, x2), v["ref_readout_ntk12"]) < ORACLE
+    moved = jax.tree.map(jnp.add, params0, stored("d"))
+    assert error(network(model)(moved, x2), v["f2_at_delta"]) < ORACLE
+    assert error(linearize(network(model), params0)(moved, x2), v["flin2_at_delta"]) < ORACLE
+    task = train.Task(params0, x1, jnp.asarray(v["y1"]), jnp.asarray(0.05))
+    program = train.Program(model, momentum=0.9)
+    runs = train.run(program, task, ("network", "linearized"), list(range(31)))
+    omegas = [jax.tree.map(jnp.copy, states) for _, states in runs]
+    for name, kind in (("network", "net"), ("linearized", "lin")):
+        apply = train.applies(program, params0)[name]
+        outputs = np.stack([apply(omega[name], x2) for omega in omegas])
+        assert error(outputs, v[f"ws_{kind}_f2"]) < ORACLE
+
+
+def test_a_compiled_loop_and_a_loop_over_compiled_steps_agree(monkeypatch):
+    model = cnn()
+    params0, x, y, _ = problem(model, n=4)
+    schedule = jnp.asarray(train.batch_schedule(0, 4, 2, 12))
+    task = train.Task(params0, x, y, jnp.asarray(0.1), schedule)
+    program = train.Program(model, momentum=0.9)
+
+    def last():
+        runs = train.run(program, task, ("network", "linearized"), [0, 12])
+        return [jax.tree.map(np.array, states) for _, states in runs][-1]
+
+    stepped = last()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    for a, b in zip(jax.tree.leaves(stepped), jax.tree.leaves(last()), strict=True):
+        assert error(a, b) < EXACT
+
+
+WIDTHS, SEEDS, LR = (16, 64, 256), 16, 0.1
+BUILD = {
+    "fc": lambda width, form: models.FC(2, 4 * width, 4, "relu", form, 2.0, 0.1),
+    "cnn": lambda width, form: cnn(width=width, k=4, parametrization=form),
+    "wrn": lambda width, form: wrn(width=width // 2, k=4, parametrization=form),
+}
+
+
+def sizes(model, x, y):
+    """Mean square of the outputs and root mean square of their first update, over seeds."""
+    program, rows = train.Program(model), []
+    for seed in range(SEEDS):
+        task = train.Task(models.init(model, jax.random.key(seed), x), x, y, jnp.asarray(LR))
+        apply = train.applies(program, task.params0)["network"]
+        states = train.start(program, task, ("network",))
+        f0 = apply(states["network"][0], x)
+        omega = train.advance(program, task, states, 0, 1)["network"][0]
+        rows.append((np.mean(np.square(f0)), np.sqrt(np.mean(np.square(apply(omega, x) - f0)))))
+    return np.mean(rows, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(BUILD))
+def test_outputs_and_first_update_do_not_depend_on_the_width(kind):
+    """In the NTK parametrization; in the standard one the update grows with the width."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((4, 8, 8, 3)), jnp.asarray(rng.standard_normal((4, 4)))
+    x = jnp.asarray(x.reshape(4, -1) if kind == "fc" else x)
+    variances, updates = np.transpose([sizes(BUILD[kind](w, "ntk"), x, y) for w in WIDTHS])
+    assert abs(slope(WIDTHS, variances)) < 0.15
+    assert abs(slope(WIDTHS, updates)) < 0.15
+    ends = [sizes(BUILD[kind](w, "standard"), x, y)[1] for w in WIDTHS[:2]]
+    assert slope(WIDTHS[:2], ends) > 0.5
