@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ntkrepro.errors import UserError
@@ -88,18 +89,24 @@ def hydra_main(arguments: list[str]) -> None:
     asked = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises where it would print and exit
     entry = hydra.main(version_base="1.3", config_path=str(config.configs_dir()), config_name="run")
+    failed: list[UserError] = []
     try:
-        entry(task)()
+        entry(partial(task, failed=failed))()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(config.explain(error, arguments)) from error
     finally:
         os.environ.pop("HYDRA_FULL_ERROR")
         if asked is not None:
             os.environ["HYDRA_FULL_ERROR"] = asked
+    if failed:
+        raise failed[0]
 
 
-def task(composed: "DictConfig") -> None:
-    """One run, or one point of a sweep, whose error is told when it happens."""
+def task(composed: "DictConfig", failed: list[UserError]) -> None:
+    """One run, or one point of a sweep, whose error is told when it happens.
+
+    The error of a single run goes into `failed`: raised through Hydra it would be told twice.
+    """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -107,8 +114,10 @@ def task(composed: "DictConfig") -> None:
     try:
         compute(composed, " ".join(hydra.overrides.task))
     except UserError as error:
-        if hydra.mode is RunMode.MULTIRUN:
-            print(f"error: {error} ({' '.join(hydra.overrides.task)})", file=sys.stderr)
+        if hydra.mode is RunMode.RUN:
+            failed.append(error)
+            return
+        print(f"error: {error} ({' '.join(hydra.overrides.task)})", file=sys.stderr)
         raise
 
 
@@ -144,6 +153,8 @@ def figures(arguments: list[str]) -> None:
 
 def list_all(arguments: list[str]) -> None:
     """Experiments with the first line of what each shows, and figures."""
+    if arguments:
+        raise UserError(f"list {' '.join(arguments)}: takes no arguments")
     from ntkrepro.figures import FIGURES
     from ntkrepro.listing import listing
 

@@ -317,7 +317,7 @@ def run_id(experiment: Experiment) -> str:
 
 def stored_id(stored: dict[str, Any], version: int) -> str:
     """The run_id of a record's own config (`as_dict`) and version."""
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in stored.items():
         values |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {}
         values |= {} if isinstance(value, dict) else {key: value}

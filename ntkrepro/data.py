@@ -162,11 +162,14 @@ def tfds_builder(name: str, directory: str | None, **options: str) -> Any:
     return tfds.builder(name, data_dir=folder(directory), **options)
 
 
-def how_to_prepare(name: str) -> str:
+def how_to_prepare(name: str, where: str = "") -> str:
     return (
-        f"prepare it with `ntkrepro data prepare {name}`, or name the folder that holds it by "
-        "data.dir=FOLDER or $TFDS_DATA_DIR"
+        f"prepare it with `ntkrepro data prepare {name}{where}`, or name the folder that holds it "
+        "by data.dir=FOLDER or $TFDS_DATA_DIR"
     )
+
+
+ELSEWHERE = " data.dir=ANOTHER_FOLDER"  # TFDS keeps what it once began in a folder
 
 
 def prepared(name: str, directory: str | None) -> Any:
@@ -184,7 +187,7 @@ def prepared(name: str, directory: str | None) -> Any:
     if form != "array_record":
         raise UserError(
             f"data.name={name}: {builder.data_path} is in format {form}, which can't be read "
-            f"without TensorFlow; {mend}"
+            f"without TensorFlow; {how_to_prepare(name, ELSEWHERE)}"
         )
     return builder
 
@@ -200,7 +203,7 @@ def _split(builder: Any, split: str) -> Images:
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"data.name={builder.name}: can't read {builder.data_path} ({error}); "
-                f"{how_to_prepare(builder.name)}"
+                f"{how_to_prepare(builder.name, ELSEWHERE)}"
             ) from error
         images = np.stack([row["image"] for row in rows])
         labels = np.array([row["label"] for row in rows])
@@ -250,6 +253,12 @@ def prepare(name: str, directory: str | None) -> str:
             f"data prepare {name}: preparing (not reading) needs TensorFlow; "
             "install the extra: pip install 'ntkrepro[prepare]'"
         ) from error
-    builder = tfds_builder(name, directory, file_format="array_record")
-    builder.download_and_prepare(file_format="array_record")
+    try:
+        builder = tfds_builder(name, directory, file_format="array_record")
+        builder.download_and_prepare(file_format="array_record")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"data prepare {name}: {config.first_line(error)}; another folder may help: "
+            f"ntkrepro data prepare {name}{ELSEWHERE}"
+        ) from error
     return f"{name}: prepared in {builder.data_path}"

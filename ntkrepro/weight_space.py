@@ -36,11 +36,11 @@ def trajectories(
         seconds += time.perf_counter() - began
         for name in names:
             points[name].append(observe(program, setup, name, omegas[name]))
+        refuse_divergence(setup, points["network"], step, critical)
         if setup.experiment.log.kernel:
             kernels = kernels_of(setup, omegas["network"])
             kernels0 = kernels0 or kernels
             points["network"][-1] = with_kernels(setup, points["network"][-1], kernels, kernels0)
-        refuse_divergence(setup, points["network"], step, critical)
         linear = reference.test[len(points["network"]) - 1] if reference else None
         tick(step, **shown(setup, {name: seen[-1] for name, seen in points.items()}, linear))
         began = time.perf_counter()
