@@ -176,11 +176,12 @@ class CNN(Module):
 
 
 class WRN(Module):
-    """Wide residual network of Figure 7: `conv1`, three groups of `blocks` blocks, average pooling
-    over all that is left (8 x 8 of 32 x 32), readout; x [n, h, w, c] -> [n, k].
+    """Wide residual network of Figure 7: `conv1`, three groups of `blocks` blocks, norm-activation,
+    average pooling over all that is left (8 x 8 of 32 x 32), readout; x [n, h, w, c] -> [n, k].
 
-    A block adds norm-activation-conv twice to its input; where the size halves, with the first
-    block of groups 3 and 4, its input passes a strided convolution instead.
+    A block adds norm-activation-conv twice to its input; where the size halves, in the first block
+    of groups 3 and 4, what is added to is a strided convolution of its input after norm-activation
+    (Zagoruyko & Komodakis 2016).
     """
 
     blocks: int
@@ -200,11 +201,13 @@ class WRN(Module):
                 stride = 2 if group > 2 and block == 1 else 1
                 x = self.block(x, stride, f"{group}_{block}")
         numbers = (self.parametrization, self.w_var, self.b_var)
-        return Dense(self.outputs, *numbers, name="readout")(x.mean((1, 2)))
+        pooled = self.active(x, "norm_last").mean((1, 2))
+        return Dense(self.outputs, *numbers, name="readout")(pooled)
 
     def block(self, x: jax.Array, stride: int, name: str) -> jax.Array:
-        shortcut = x if stride == 1 else self.conv(f"conv{name}_shortcut", stride)(x)
-        h = self.conv(f"conv{name}_1", stride)(self.active(x, f"norm{name}_1"))
+        a = self.active(x, f"norm{name}_1")
+        shortcut = x if stride == 1 else self.conv(f"conv{name}_shortcut", stride)(a)
+        h = self.conv(f"conv{name}_1", stride)(a)
         return shortcut + self.conv(f"conv{name}_2")(self.active(h, f"norm{name}_2"))
 
     def active(self, x: jax.Array, name: str) -> jax.Array:
