@@ -2,8 +2,8 @@
 
     python peer_kernels.py ROW REPEATS        prints {"first": s, "warm": [s, ...]} as JSON
 
-`empirical` rows use the library's structured derivatives, its fastest way on these networks;
-`analytic` rows are compiled, the fastest there.
+Each row uses the fastest of the library's ways on that network: `empirical` structured derivatives,
+`cnn` the contraction of Jacobians; `analytic` rows are compiled.
 """
 
 import json
@@ -29,11 +29,27 @@ def network(depth: int, width: int, outputs: int, activation: str) -> tuple:
     return stax.serial(*layers, stax.Dense(outputs, 2.0**0.5, 0.1**0.5))
 
 
-def empirical(depth: int, width: int, points: int, outputs: int):
-    init, apply, _ = network(depth, width, outputs, "relu")
-    x = jax.random.normal(jax.random.key(0), (points, 3072))
+def convolutional(depth: int, width: int, outputs: int) -> tuple:
+    layers = []
+    for _ in range(depth):
+        layers += [
+            stax.Conv(width, (3, 3), padding="SAME", W_std=2.0**0.5, b_std=0.1**0.5),
+            stax.ElementwiseNumerical(jnp.tanh, 25),
+        ]
+    readout = stax.Dense(outputs, 2.0**0.5, 0.1**0.5)
+    return stax.serial(*layers, stax.GlobalAvgPool(), readout)
+
+
+def empirical(kind: str, depth: int, width: int, points: int, outputs: int):
+    ways = nt.NtkImplementation
+    if kind == "cnn":
+        (init, apply, _), way = convolutional(depth, width, outputs), ways.JACOBIAN_CONTRACTION
+        x = jax.random.normal(jax.random.key(0), (points, 32, 32, 3))
+    else:
+        (init, apply, _) = network(depth, width, outputs, "relu")
+        way = ways.STRUCTURED_DERIVATIVES
+        x = jax.random.normal(jax.random.key(0), (points, 3072))
     _, params = init(jax.random.key(1), x.shape)
-    way = nt.NtkImplementation.STRUCTURED_DERIVATIVES
     ntk = nt.empirical_ntk_fn(apply, trace_axes=(), vmap_axes=0, implementation=way)
     compiled = jax.jit(lambda params, x: ntk(x, None, params))
     return lambda: compiled(params, x)
@@ -48,8 +64,8 @@ def analytic(activation: str, depth: int, points: int):
 
 def main(row: str, repeats: int) -> None:
     kind, *numbers = row.split(":")
-    if kind == "empirical":
-        work = empirical(*map(int, numbers))
+    if kind in ("empirical", "cnn"):
+        work = empirical(kind, *map(int, numbers))
     else:
         work = analytic(numbers[0], *map(int, numbers[1:]))
     seconds = []

@@ -109,6 +109,26 @@ def test_f1_holds_and_turns_around_with_a_kernel_that_moves_too_little(cifar):
     assert bound.claim(still).verdict == FAILED
 
 
+@pytest.mark.parametrize(
+    ("linearized", "shape", "dip"),
+    [
+        ([0.5, 0.3, 0.34, 0.1], REPRODUCED, REPRODUCED),
+        ([0.5, 0.3, 0.32, 0.1], REPRODUCED, FAILED),
+        ([0.1, 0.2, 0.4, 0.5], FAILED, REPRODUCED),
+    ],
+)
+def test_7a_turns_around_with_the_shape_and_the_rebound(smoke_records, linearized, shape, dip):
+    record = records.read(*smoke_records("wrn_cifar"))
+    steps = sorted(set(record.rows["step"]))
+    rows = record.rows[record.rows["step"].isin(steps[:5])]
+    network = [0.6, 0.2, 0.3, 0.1]
+    record = record._replace(rows=rows)
+    for model, losses in (("network", network), ("linearized", linearized)):
+        record = with_values(record, model, "loss", "train", [1.0, *losses])
+    found = {c.id: c.verdict for c in claims.loss_curves_agree(record._replace(paper=True))}
+    assert found == {"7a shape": shape, "7a rebound": dip}
+
+
 @pytest.mark.parametrize("decay", [0.0, 1e-9, 0.7, 40.0])
 def test_the_integrals_of_the_bound(decay):
     """Against a fine trapezoidal rule, h straight between its points."""

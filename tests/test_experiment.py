@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ntkrepro import config, experiment, records
+from ntkrepro import config, experiment, records, setup
 from ntkrepro.claims import series, table
 from ntkrepro.errors import RunFailed, UserError
 
@@ -23,9 +23,9 @@ def test_a_run_logs_what_the_figures_need(tmp_path):
     rows = record.rows
     models = {"network", "ntk_empirical", "ntk_analytic", "data"}
     assert set(rows["model"]) == models
-    both = ("loss", "accuracy", "output", "output_rms")
-    network = {*both, "weight", "weight_change", "ntk_change", "nngp_change"}
-    network |= {"lambda_max", "lambda_min", "lr_critical"}
+    both = ("loss", "accuracy", "output", "output_rms", "example_loss", "example_correct")
+    network = {*both, "weight", "weight_change", "ntk_change", "nngp_change", "ntk_distance"}
+    network |= {"lambda_max", "lambda_min", "kernel_rate", "lr_critical"}
     assert set(rows[rows["model"] == "network"]["quantity"]) == network
     analytic = set(rows[rows["model"] == "ntk_analytic"]["quantity"])
     assert analytic == {*both, "rmse"}
@@ -80,24 +80,116 @@ def test_a_wide_network_is_closer_to_its_linearization(tmp_path):
     assert last(wide, "ntk_empirical", "rmse") < 0.5 * last(narrow, "ntk_empirical", "rmse")
 
 
-def test_minibatches_momentum_and_cross_entropy_train_both_models(tmp_path):
-    overrides = (
-        "optimizer.batch=4",
-        "optimizer.momentum=0.5",
-        "loss.name=xent",
-        "data.targets=onehot",
-    )
+OFF_THE_KERNEL = (
+    ("optimizer.name=adam", "optimizer.lr=0.01"),
+    ("optimizer.weight_decay=0.01",),
+    ("data.augment=true", "data.subspace=false"),
+    ("optimizer.layer_rates=S33", "optimizer.lr=0.001"),
+)
+
+
+@pytest.mark.parametrize("overrides", OFF_THE_KERNEL, ids=" ".join)
+def test_what_the_kernel_alone_does_not_decide_is_trained_for_both(tmp_path, overrides):
     record = run(tmp_path, *overrides)
+    assert {"network", "linearized"} < set(record.rows["model"])
+    assert "ntk_empirical" not in set(record.rows["model"])
     for model in ("network", "linearized"):
-        assert (
-            last(record, model, "loss", "train")
-            < 0.7 * series(record, model, "loss", "train")["value"][0]
-        )
-
-
-def test_function_space_refuses_what_it_cannot_do(tmp_path):
+        assert last(record, model, "loss", "train") < 0.9 * first(record, model)
     with pytest.raises(UserError, match=r"linearized\.space=function.*linearized\.space=weights"):
-        run(tmp_path, "linearized.space=function", "optimizer.momentum=0.9")
+        run(tmp_path, *overrides, "linearized.space=function")
+
+
+def first(record, model):
+    return series(record, model, "loss", "train")["value"][0]
+
+
+@pytest.mark.parametrize("batch", ["null", "4"])
+@pytest.mark.parametrize("loss", ["mse", "xent"])
+def test_momentum_minibatches_and_cross_entropy_in_both_spaces(tmp_path, loss, batch):
+    """Function space, where the default runs them, is the training of the linearized network."""
+    overrides = (
+        f"loss.name={loss}",
+        f"optimizer.batch={batch}",
+        "optimizer.momentum=0.5",
+        "data.targets=onehot",
+        "precision=float64",
+    )
+    record = run(tmp_path, *overrides, "linearized.space=both")
+    pair = [table(record, m, "output", "test") for m in ("linearized", "ntk_empirical")]
+    assert np.abs(pair[0] - pair[1]).to_numpy().max() < 1e-9
+    assert last(record, "linearized", "loss", "train") < 0.7 * first(record, "linearized")
+    alone = run(tmp_path, *overrides)
+    assert set(alone.rows["model"]) == {"network", "ntk_empirical", "ntk_analytic", "data"}
+
+
+@pytest.mark.parametrize("loss", ["mse", "xent"])
+def test_the_flow_is_near_the_steps_with_and_without_a_stored_kernel(tmp_path, monkeypatch, loss):
+    overrides = (f"loss.name={loss}", "data.targets=onehot", "optimizer.lr=0.02")
+    steps, flow = (
+        table(run(tmp_path, *overrides, f"linearized.flow={on}"), "ntk_empirical", "output", "test")
+        for on in ("false", "true")
+    )
+    assert 1e-6 < np.abs(flow - steps).to_numpy().max() < 0.02
+    monkeypatch.setattr(setup, "FUNCTION_SPACE", 8)
+    free = run(tmp_path, *overrides, "linearized.flow=true")
+    assert set(free.rows["model"]) == {"network", "ntk_empirical", "data"}
+    assert np.abs(table(free, "ntk_empirical", "output", "test") - flow).to_numpy().max() < 1e-4
+
+
+def test_a_flow_of_minibatches_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"linearized\.flow=true.*optimizer\.batch=null"):
+        run(tmp_path, "linearized.flow=true", "optimizer.batch=4")
+
+
+def test_loss_is_measured_on_the_first_train_points(tmp_path):
+    whole, part = run(tmp_path), run(tmp_path, "log.train=5")
+    f = table(whole, "network", "output", "train").to_numpy()[:, :5]
+    y = whole.rows[(whole.rows["quantity"] == "target") & (whole.rows["split"] == "train")]
+    expected = 0.5 * ((f - y["value"].to_numpy()[:5]) ** 2).mean(1)
+    for model in ("network", "ntk_empirical"):
+        assert len(table(part, model, "output", "train").columns) == 5
+    assert np.allclose(series(part, "network", "loss", "train")["value"], expected)
+
+
+CONVOLUTIONS = (
+    ("model.architecture=cnn", "linearized.space=both"),
+    ("model.architecture=wrn", "model.norm=none", "linearized.space=both", "model.depth=1"),
+    ("model.architecture=wrn", "log.kernel=false", "log.batch=4", "model.depth=1"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", CONVOLUTIONS, ids=" ".join)
+def test_convolutional_networks_train_beside_their_linearization(tmp_path, overrides):
+    record = run(
+        tmp_path,
+        *overrides,
+        "model.width=4",
+        "data.subspace=false",
+        "linearized.analytic=false",
+        "optimizer.momentum=0.9",
+        "precision=float64",
+    )
+    for model in ("network", "linearized"):
+        assert last(record, model, "loss", "train") < 0.9 * first(record, model)
+    if "linearized.space=both" in overrides:
+        pair = [table(record, m, "output", "test") for m in ("linearized", "ntk_empirical")]
+        assert np.abs(pair[0] - pair[1]).to_numpy().max() < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (("model.architecture=cnn",), "linearized.analytic=true: model.architecture=cnn"),
+        (
+            ("model.architecture=wrn", "log.kernel=false", "linearized.space=both"),
+            "linearized.space=both: BatchNorm .* linearized.space=weights",
+        ),
+    ],
+)
+def test_kernels_that_do_not_exist_are_refused(tmp_path, overrides, told):
+    with pytest.raises(UserError, match=told):
+        run(tmp_path, *overrides, "model.width=4", "model.depth=1", "data.subspace=false")
 
 
 def test_a_rate_above_the_critical_one_is_told_before_training(tmp_path):
