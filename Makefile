@@ -28,6 +28,7 @@ figures: $(VENV)/installed  ## run what is missing at laptop scale, then draw ev
 
 bench: $(VENV)/installed  ## speed against this machine's own matrix product, and the peer's
 	$(BIN)/python scripts/bench_step.py
+	$(BIN)/python scripts/bench_ntk_cost.py
 	$(BIN)/python scripts/bench_kernels.py
 
 $(VENV)/installed: requirements.lock pyproject.toml
