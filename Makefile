@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+EXPERIMENTS := digits,kernel_convergence,weight_change,fc_cifar,fc_cifar_standard,fc_mnist
+EXPERIMENTS := $(EXPERIMENTS),fc_cifar_xent,parametrization,cnn_cifar,wrn_cifar
+
 .PHONY: demo test quick lint types figures bench lock clean
 
 demo: $(VENV)/installed  ## the default experiment and its figure, on embedded data
@@ -23,7 +26,7 @@ types: $(VENV)/installed
 	$(BIN)/mypy
 
 figures: $(VENV)/installed  ## run what is missing at laptop scale, then draw every figure
-	-$(BIN)/ntkrepro run -m experiment=digits,kernel_convergence,weight_change,fc_cifar,fc_cifar_standard
+	-$(BIN)/ntkrepro run -m experiment=$(EXPERIMENTS)
 	$(BIN)/ntkrepro figures
 
 bench: $(VENV)/installed  ## speed against this machine's own matrix product, and the peer's

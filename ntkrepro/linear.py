@@ -1,17 +1,18 @@
 """Linearization: the first-order Taylor expansion around the initial parameters (Eq. 6).
 
 Training moves the displacement omega = theta - theta_0, not theta: in float32 a late update is lost
-in theta ~ 1, while in omega it is kept. `displaced` and `displaced_dense` are functions of omega.
+in theta ~ 1, while in omega it is kept. What is trained here are functions of omega.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from ntkrepro.kernels.empirical import capture
-from ntkrepro.models import Module
+from ntkrepro.kernels.empirical import MEMORY, Layer, Path, capture, strides_of
+from ntkrepro.models import Module, convolve, is_structured
 
 Apply = Callable[[Any, jax.Array], jax.Array]
 
@@ -36,27 +37,58 @@ def displaced(apply: Apply, params0: Any) -> Apply:
     return apply_lin
 
 
-def displaced_dense(model: Module, params0: Any) -> Apply:
-    """The same function for networks of Dense layers with few outputs, at fewer operations.
+Factors = tuple[jax.Array, dict[Path, Layer]]
 
-    A Dense layer's part of Eq. 6 is sum_j delta_aj (s_w x omega + s_b beta)_j, where x and
-    delta_a = d f_a / d h do not depend on omega. Differentiated in omega, a step costs forward +
-    backward at params0 and two products a layer: 4/3 of the network's own three, where `displaced`
-    costs 5/3; and 2/3 where a loop sees the same x again: the first half is constant.
+
+def factors_of(model: Module, params0: Any, x: jax.Array) -> Factors | None:
+    """What `from_factors` needs; none where it doesn't apply, or needs more than MEMORY bytes."""
+    if not is_structured(model):
+        return None
+    shapes = jax.eval_shape(partial(capture, model), params0, x)
+    if sum(leaf.size * x.dtype.itemsize for leaf in jax.tree.leaves(shapes)) > MEMORY:
+        return None
+    return jax.jit(capture, static_argnames="model")(model, params0, x)
+
+
+def displaced_structured(model: Module, params0: Any) -> Apply:
+    """The same function for networks of Dense and Conv layers, at fewer operations for few outputs.
+
+    Differentiated in omega, a step costs forward + k backward at params0 and two products a layer:
+    4/3 of the network's own three for k = 1, where `displaced` costs 5/3.
     """
 
     def apply_lin(omega: Any, x: jax.Array) -> jax.Array:
-        f0, layers = capture(model, params0, x)
-        df = jnp.zeros_like(f0)
-        for path, layer in layers.items():
-            moved = _at(omega, path)
-            dh = layer.scale[0] * (layer.x @ moved["w"])
-            if "b" in moved:
-                dh = dh + layer.scale[1] * moved["b"]
-            df = df + jnp.einsum("nkj,nj->nk", layer.delta, dh)
-        return f0 + df
+        return from_factors(capture(model, params0, x), omega)
 
     return apply_lin
+
+
+def from_factors(factors: Factors, omega: Any) -> jax.Array:
+    """f_lin [n, k] from f_0 and every layer's x and delta_a = d f_a / d h, of `capture`.
+
+    A layer's part of Eq. 6 is sum_j delta_aj (s_w x omega + s_b beta)_j, over the positions of a
+    Conv too. x and delta don't depend on omega: with full batches they are computed once, and a
+    step costs 2/3 of the network's.
+    """
+    f0, layers = factors
+    df = jnp.zeros_like(f0)
+    for path, layer in layers.items():
+        moved = _at(omega, path)
+        dh = layer.scale[0] * product(layer, moved["w"])
+        if "b" in moved:
+            dh = dh + layer.scale[1] * moved["b"]
+        axes = list(range(1, dh.ndim))
+        df = df + jax.vmap(
+            lambda d, h, axes=axes: jnp.tensordot(d, h, [axes, [a - 1 for a in axes]])
+        )(layer.delta, dh)
+    return f0 + df
+
+
+def product(layer: Layer, w: jax.Array) -> jax.Array:
+    """x w of a Dense layer, or its convolution."""
+    if layer.x.ndim == 2:
+        return layer.x @ w
+    return convolve(layer.x, w, strides_of(layer))
 
 
 def _at(params: Any, path: tuple[str, ...]) -> Any:

@@ -21,9 +21,11 @@ __all__ = [
     "Module",
     "apply",
     "build",
+    "convolve",
     "flatten",
     "init",
     "is_convolutional",
+    "is_structured",
     "layer_rates",
     "mixes_examples",
     "unflatten",
@@ -99,13 +101,15 @@ class Conv(Affine):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         c = x.shape[-1]
-        product = partial(
-            jax.lax.conv_general_dilated,
-            window_strides=(self.stride, self.stride),
-            padding="SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        product = partial(convolve, strides=(self.stride, self.stride))
         return self.affine(x, (WINDOW, WINDOW, c, self.features), WINDOW**2 * c, product)
+
+
+def convolve(x: jax.Array, w: jax.Array, strides: tuple[int, ...]) -> jax.Array:
+    """x [n, h, w, c], w [3, 3, c, j] -> [n, h / stride, w / stride, j]."""
+    return jax.lax.conv_general_dilated(
+        x, w, strides, "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 class Norm(Module):
@@ -237,6 +241,11 @@ def build(model: Model, n0: int, k: int) -> Module:
 
 def is_convolutional(model: Module) -> bool:
     return isinstance(model, CNN | WRN)
+
+
+def is_structured(model: Module) -> bool:
+    """Whether every parameter belongs to a Dense or Conv layer."""
+    return isinstance(model, FC | CNN)
 
 
 def mixes_examples(model: Module) -> bool:

@@ -15,14 +15,14 @@ import numpy as np
 import optax
 
 from ntkrepro import models
-from ntkrepro.linear import Apply, displaced, displaced_dense
+from ntkrepro.linear import Apply, Factors, displaced, displaced_structured, from_factors
 from ntkrepro.loss import LOSSES
 
 CHUNK = 1.0  # seconds between two looks at a running program
 
 
 class Program(NamedTuple):
-    """What is compiled; hashable. `few` = few outputs, so that displaced_dense is the cheaper.
+    """What is compiled; hashable. `few` = few outputs, so that displaced_structured is the cheaper.
 
     `image`: the shape (h, w, c) of images that are augmented; none = they are not.
     """
@@ -41,7 +41,7 @@ class Task(NamedTuple):
     """What the compiled program is given: theta_0, x [n, d], y [n, k], lr, batches [steps, batch].
 
     `schedule` none = full batch; `rates`, like theta_0, multiplies gradients (Eq. S33), none = 1;
-    `key` draws the augmentation.
+    `key` draws the augmentation; `factors` are those of linear.py at x, where every batch is full.
     """
 
     params0: Any
@@ -51,13 +51,14 @@ class Task(NamedTuple):
     schedule: jax.Array | None = None
     rates: Any = None
     key: jax.Array | None = None
+    factors: Factors | None = None
 
 
 def applies(program: Program, params0: Any) -> dict[str, Apply]:
     """The models that can be trained, each a function of (omega, x) -> [n, k]."""
     network = partial(models.apply, program.model)
     if program.few:
-        linearized = displaced_dense(program.model, params0)
+        linearized = displaced_structured(program.model, params0)
     else:
         linearized = displaced(network, params0)
     return {"network": lambda omega, x: network(add(params0, omega), x), "linearized": linearized}
@@ -94,6 +95,9 @@ def update(program: Program, task: Task, name: str, state: Any, batch: Any) -> A
     """One optimizer step of one model on one batch (Eq. 20)."""
     omega, memory = state
     apply = applies(program, task.params0)[name]
+    factors = task.factors
+    if name == "linearized" and factors is not None:
+        apply = lambda omega, x: from_factors(factors, omega)  # noqa: E731
     gradient = jax.grad(objective, argnums=2)(program, apply, omega, *batch)
     if task.rates is not None:
         gradient = jax.tree.map(jnp.multiply, gradient, task.rates)

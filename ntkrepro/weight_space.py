@@ -11,11 +11,12 @@ import numpy as np
 
 from ntkrepro import measure, models, train
 from ntkrepro.errors import RunFailed
+from ntkrepro.linear import factors_of
 from ntkrepro.loss import example_losses
 from ntkrepro.measure import Trajectory
 from ntkrepro.setup import Setup, fits
 
-FEW_OUTPUTS = 2  # up to here displaced_dense is the cheaper linearization
+FEW_OUTPUTS = 2  # up to here displaced_structured is the cheaper linearization
 
 Tick = Callable[..., None]
 
@@ -28,7 +29,7 @@ def trajectories(
     `reference` is the linearization that was predicted, for the RMSE that `tick` shows. Raises
     RunFailed, naming lr over `critical`, where outputs are no longer finite.
     """
-    program, task = compiled(setup)
+    program, task = compiled(setup, names)
     points: dict[str, list[Trajectory]] = {name: [] for name in names}
     seconds, began = 0.0, time.perf_counter()
     kernels0: dict[str, jax.Array] | None = None
@@ -59,10 +60,12 @@ def with_kernels(
     return point
 
 
-def compiled(setup: Setup) -> tuple[train.Program, train.Task]:
+def compiled(setup: Setup, names: tuple[str, ...]) -> tuple[train.Program, train.Task]:
     """What train.py compiles, and what it is given."""
     experiment, opt = setup.experiment, setup.experiment.optimizer
     dtype = setup.x_train.dtype
+    structured = models.is_structured(setup.model)
+    same = setup.schedule is None and not experiment.data.augment  # x at every step
     s33 = opt.layer_rates.name == "S33"
     program = train.Program(
         setup.model,
@@ -71,8 +74,7 @@ def compiled(setup: Setup) -> tuple[train.Program, train.Task]:
         opt.name.name,
         opt.momentum,
         opt.weight_decay,
-        few=setup.dataset.y_train.shape[1] <= FEW_OUTPUTS
-        and not models.is_convolutional(setup.model),
+        few=structured and setup.dataset.y_train.shape[1] <= FEW_OUTPUTS,
         image=setup.dataset.image if experiment.data.augment else None,
     )
     task = train.Task(
@@ -83,6 +85,9 @@ def compiled(setup: Setup) -> tuple[train.Program, train.Task]:
         None if setup.schedule is None else jnp.asarray(setup.schedule),
         models.layer_rates(setup.model, setup.params0, setup.x_train) if s33 else None,
         jax.random.fold_in(jax.random.key(experiment.seed), 1),
+        factors_of(setup.model, setup.params0, setup.x_train)
+        if same and "linearized" in names
+        else None,
     )
     return program, task
 

@@ -151,9 +151,11 @@ def settings(record: Record) -> str:
     """Network, data and optimizer in one line, for a title."""
     model, data, opt = (record.config[key] for key in ("model", "data", "optimizer"))
     biases = f", $\\sigma_b^2$={model['b_var']:g}" if model["b_var"] else ", no biases"
+    momentum = f", $\\beta$={opt['momentum']:g}" if opt["momentum"] else ""
+    batch = f", batch {opt['batch']}" if opt["batch"] else ""
     return (
         f"{model['activation']}, L={model['depth']}, n={model['width']}, |D|={data['train']}, "
-        f"$\\eta$={opt['lr']:.3g}, $\\sigma_w^2$={model['w_var']:g}{biases}"
+        f"$\\eta$={opt['lr']:.3g}{momentum}{batch}, $\\sigma_w^2$={model['w_var']:g}{biases}"
     )
 
 

@@ -89,11 +89,16 @@ def conv_kernel(a: Layer, b: Layer, trace: bool) -> jax.Array:
     return total
 
 
+def strides_of(layer: Layer) -> tuple[int, ...]:
+    """Of a Conv layer, from its sizes before and after."""
+    sizes = zip(layer.x.shape[1:3], layer.delta.shape[2:4], strict=True)
+    return tuple(-(-before // after) for before, after in sizes)
+
+
 def offset_jacobian(layer: Layer, i: int, j: int) -> jax.Array:
     """d f_k / d w[i, j] of a Conv layer without its factor: sum_p x_(p + (i, j)) delta_p
     [n, k, c, j]."""
-    sizes, out = layer.x.shape[1:3], layer.delta.shape[2:4]
-    strides = tuple(-(-size // o) for size, o in zip(sizes, out, strict=True))
+    sizes, out, strides = layer.x.shape[1:3], layer.delta.shape[2:4], strides_of(layer)
     pads = jax.lax.padtype_to_pads(sizes, (WINDOW, WINDOW), strides, "SAME")
     x = jnp.pad(layer.x, ((0, 0), *pads, (0, 0)))
     rows, columns = (

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkrepro import config, data, loss, models, train
+from ntkrepro import config, data, linear, loss, models, train
 from ntkrepro.kernels import empirical
-from ntkrepro.linear import linearize
+from ntkrepro.linear import factors_of, linearize
 from tests.laws.common import EXACT, ORACLE, error, network, oracle, slope
 
 W_VAR, B_VAR = 1.5, 0.1
@@ -253,6 +253,33 @@ def test_a_compiled_loop_and_a_loop_over_compiled_steps_agree(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     for a, b in zip(jax.tree.leaves(stepped), jax.tree.leaves(last()), strict=True):
         assert error(a, b) < EXACT
+
+
+@pytest.mark.parametrize(
+    "model",
+    [cnn(k=1), cnn(k=3, pool="flatten", parametrization="standard"), cnn(b_var=0.0)],
+    ids=str,
+)
+def test_three_ways_to_linearize_move_alike(model):
+    """By jvp, by the layers' factors at every step, and by factors computed once."""
+    params0, x, y, _ = problem(model)
+    task = train.Task(params0, x, y, jnp.asarray(0.1))
+    once = task._replace(factors=factors_of(model, params0, x))
+    moved = []
+    for few, given in ((False, task), (True, task), (False, once)):
+        runs = train.run(train.Program(model, momentum=0.9, few=few), given, ("linearized",), [20])
+        moved.append(jax.tree.leaves(jax.tree.map(np.array, [s for _, s in runs])))
+    for other in moved[1:]:
+        for a, b in zip(moved[0], other, strict=True):
+            assert error(a, b) < EXACT
+
+
+def test_factors_are_not_kept_where_they_are_too_large_or_do_not_apply(monkeypatch):
+    params0, x, *_ = problem(cnn())
+    assert factors_of(cnn(), params0, x) is not None
+    monkeypatch.setattr(linear, "MEMORY", 100)
+    assert factors_of(cnn(), params0, x) is None
+    assert factors_of(wrn(), *problem(wrn())[:2]) is None
 
 
 WIDTHS, SEEDS, LR = (32, 128), 24, 1e-3

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkrepro.linear import displaced_dense, linearize
+from ntkrepro.linear import displaced_structured, linearize
 from tests.laws.common import (
     EXACT,
     ORACLE,
@@ -28,7 +28,7 @@ def moved(params, seed=1, size=1.0):
 
 def both(model, params0):
     def dense(params, x):
-        return displaced_dense(model, params0)(jax.tree.map(jnp.subtract, params, params0), x)
+        return displaced_structured(model, params0)(jax.tree.map(jnp.subtract, params, params0), x)
 
     return linearize(network(model), params0), dense
 

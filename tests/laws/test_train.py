@@ -1,9 +1,12 @@
+from itertools import product
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ntkrepro import data, train
+from ntkrepro.linear import factors_of
 from tests.laws.common import EXACT, error, fc, network, oracle, oracle_params, problem
 
 
@@ -120,8 +123,10 @@ def test_reference_values_of_momentum_training():
     params0 = oracle_params(v)
     task = train.Task(params0, jnp.asarray(v["x1"]), jnp.asarray(v["y1"]), jnp.asarray(0.05))
     steps = list(range(31))
-    for few in (False, True):
+    ways = product((False, True), (None, factors_of(model, params0, task.x)))
+    for few, factors in ways:
         program = train.Program(model, momentum=0.9, few=few)
+        task = task._replace(factors=factors)
         runs = displacements(program, task, steps, ("network", "linearized"))
         for name, stored in (("network", "net"), ("linearized", "lin")):
             apply = train.applies(program, params0)[name]
