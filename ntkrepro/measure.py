@@ -137,18 +137,20 @@ def trajectory_rows(
     data: Dataset,
     loss: str,
     keep: int,
+    examples: bool,
 ) -> list[pd.DataFrame]:
     """Loss, accuracy, outputs, RMSE against the network, and weights of one model.
 
-    `output` index = example * k + output, for the first `keep` examples of each split;
-    `example_loss` and `example_correct` (0, 1) index = example, for all test points.
+    `output` index = example * k + output, for the first `keep` examples of each split; `example_loss`
+    and `example_correct` (0, 1) index = example, for all test points, where there is a linearization
+    (`examples`).
     """
     out = []
     for split, y in (("train", data.y_train), ("test", data.y_test)):
         f, reference = getattr(path, split), getattr(network, split)
         y = y[: f.shape[1]]
         losses, right = example_losses(loss, f, y), correct(f, y[None])
-        if split == "test":
+        if split == "test" and examples:
             out.append(rows(model, "example_loss", steps, losses, split))
             out.append(rows(model, "example_correct", steps, right, split))
         out += [

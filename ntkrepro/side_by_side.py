@@ -126,5 +126,6 @@ def all_rows(setup: Setup, paths: dict[str, Trajectory]) -> list[pd.DataFrame]:
             setup.dataset,
             experiment.loss.name.name,
             experiment.log.outputs,
+            examples=len(paths) > 1,
         )
     return frames

@@ -12,14 +12,16 @@ EXPERIMENTS = ("wrn_cifar",)
 
 def draw(records: dict[str, list[Record]]) -> Figure:
     record = records["wrn_cifar"][0]
-    title = f"Figure 7: CIFAR-10, wide residual network, {panels.settings(record)}"
-    figure, axes = panels.grid(2, 2, title)
+    figure, axes = panels.grid(2, 2, f"Figure 7: WRN, {panels.settings(record)}")
     for ax, split in zip(axes[0], ("train", "test"), strict=True):
-        panels.logits(ax, record, split)
+        panels.outputs(ax, record, split)
     panels.curves(axes[1, 0], record, "loss", "loss")
     panels.curves(axes[1, 1], record, "accuracy", "accuracy")
     axes[1, 0].set_yscale("log")
     panels.solid_and_dashed(axes[0, 0])
+    if record.config["optimizer"]["lr"] == 1:  # then time is the step, as on the poster
+        for ax in axes.flat:
+            ax.set_xlabel("step")
     return figure
 
 

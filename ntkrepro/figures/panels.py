@@ -68,7 +68,7 @@ def solid_and_dashed(ax: Axes) -> None:
         Line2D([], [], color="0.3", alpha=0.55, lw=2.2),
         Line2D([], [], color="0.3", ls="--", lw=1.2),
     ]
-    ax.legend(handles, ["network", "linearized"], loc="lower left")
+    ax.legend(handles, ["network", "linearized"], loc="best")
 
 
 def outputs(ax: Axes, record: Record, split: str) -> None:
@@ -120,7 +120,9 @@ def rmse(ax: Axes, record: Record) -> None:
     }
     for i, (model, label) in enumerate((m, n) for m, n in names.items() if m in present):
         line = series(record, model, "rmse", "test")[1:]
-        ax.plot(line["time"], line["value"], color=f"C{i}", label=label)
+        (drawn,) = ax.plot(line["time"], line["value"], color=f"C{i}", label=label)
+        if model == "linearized":  # the empirical kernel's line may lie on it
+            drawn.set(alpha=0.55, lw=3)
     over_time(ax, "RMSE to the network, test points", "RMSE")
     ax.legend()
 
