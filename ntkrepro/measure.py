@@ -141,9 +141,8 @@ def trajectory_rows(
 ) -> list[pd.DataFrame]:
     """Loss, accuracy, outputs, RMSE against the network, and weights of one model.
 
-    `output` index = example * k + output, for the first `keep` examples of each split; `example_loss`
-    and `example_correct` (0, 1) index = example, for all test points, where there is a linearization
-    (`examples`).
+    `output` index = example * k + output, for the first `keep` examples of each split. With
+    `examples`, `example_loss` and `example_correct` (0, 1) of all test points, index = example.
     """
     out = []
     for split, y in (("train", data.y_train), ("test", data.y_test)):
