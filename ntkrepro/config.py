@@ -27,6 +27,7 @@ RECORDS_VERSION = 2  # bump by hand when the same config would give different re
 class Program(Enum):
     train = "train"  # a network, and its linearization, over the steps of gradient descent
     kernel_convergence = "kernel_convergence"  # kernels of random networks against the analytic
+    ensemble = "ensemble"  # many networks of one kind against the Gaussian process they approach
 
 
 class DataSet(Enum):
@@ -86,6 +87,11 @@ class OptimizerName(Enum):
     adam = "adam"  # optax's own settings but for lr; weight_decay is then decoupled (AdamW)
 
 
+class Trained(Enum):
+    all = "all"
+    readout = "readout"  # all but the last layer stay at theta_0 (SM D)
+
+
 class LayerRates(Enum):
     same = "same"  # lr for every parameter
     S33 = "S33"  # lr / (variance of the standard parametrization), layer by layer: Eq. S33
@@ -120,6 +126,8 @@ class Data:
     targets: Targets = Targets.onehot
     subspace: bool = True  # rotate the inputs into their span: exact, and faster
     augment: bool = False  # random flips and crops of the train images, the same for both models
+    path: int = 0  # of program=ensemble: points x(alpha) between two train points that stand in
+    # for the test set
     dim: int = 64  # inputs of data.name=gaussian
     seed: int = 0  # of data.name=gaussian
     dir: str | None = None  # TFDS folder; else $TFDS_DATA_DIR, else TFDS's default
@@ -148,6 +156,7 @@ class Loss:
 class Optimizer:
     name: OptimizerName = OptimizerName.sgd
     lr: float = 0.1
+    train: Trained = Trained.all
     layer_rates: LayerRates = LayerRates.same
     weight_decay: float = 0.0
     momentum: float = 0.0
@@ -178,7 +187,7 @@ class Experiment:
     name: str = "experiment"
     scale: Scale = Scale.laptop
     program: Program = Program.train
-    samples: int = 1  # random networks of program=kernel_convergence, the paper's M
+    samples: int = 1  # networks of program=kernel_convergence (the paper's M) and of an ensemble
     seed: int = 0
     precision: Precision = Precision.float32
     data: Data = field(default_factory=Data)
@@ -432,9 +441,10 @@ def check(experiment: Experiment) -> None:
         (
             "model.architecture",
             model.architecture.name,
-            fc or experiment.program is Program.train,
+            fc or experiment.program is not Program.kernel_convergence,
             f"fc with program={experiment.program.name}",
         ),
+        *ensemble_rules(experiment),
         (
             "model.parametrization",
             model.parametrization.name,
@@ -461,7 +471,7 @@ def check(experiment: Experiment) -> None:
             min(log.steps, default=0) >= 0,
             "0 or above",
         ),
-        ("log.points", log.points, log.points >= 1, "at least 1"),
+        ("log.points", log.points, log.points >= 0, "0 (only log.steps) or above"),
         ("log.outputs", log.outputs, log.outputs >= 1, "at least 1"),
         ("log.weights", log.weights, log.weights >= 1, "at least 1"),
         (
@@ -480,6 +490,52 @@ def check(experiment: Experiment) -> None:
     for key, value, holds, wanted in rules:
         if not holds:
             raise UserError(f"{key}={value}: must be {wanted}")
+
+
+def ensemble_rules(experiment: Experiment) -> list[tuple[str, Any, bool, str]]:
+    """What program=ensemble needs, and what only it can do."""
+    data, model, opt = experiment.data, experiment.model, experiment.optimizer
+    asked = experiment.program is Program.ensemble
+    return [
+        (
+            "data.path",
+            data.path,
+            data.path >= 2 if asked else data.path == 0,
+            "at least 2 with program=ensemble, which follows its networks along it"
+            if asked
+            else f"0 with program={experiment.program.name}",
+        ),
+        (
+            "data.targets",
+            data.targets.name,
+            not asked or data.targets is Targets.signs,
+            "signs with program=ensemble",
+        ),
+        (
+            "loss.name",
+            experiment.loss.name.name,
+            not asked or experiment.loss.name is LossName.mse,
+            "mse with program=ensemble: its Gaussian processes are those of Eq. 15, 16",
+        ),
+        (
+            "model.architecture",
+            model.architecture.name,
+            not asked or model.architecture is Architecture.fc,
+            "fc with program=ensemble, which compares with analytic kernels",
+        ),
+        (
+            "optimizer.weight_decay",
+            opt.weight_decay,
+            opt.weight_decay == 0 or opt.train is Trained.all,
+            "0 with optimizer.train=readout",
+        ),
+        (
+            "optimizer.batch",
+            opt.batch,
+            not asked or (opt.batch is None and opt.name is OptimizerName.sgd),
+            "null, and optimizer.name=sgd, with program=ensemble",
+        ),
+    ]
 
 
 def experiments() -> list[str]:

@@ -47,12 +47,34 @@ def load(data: config.Data) -> Dataset:
     test = take(test, data.classes, data.test, "data.test")
     x_train, x_test = normalize(train.images, test.images, data.normalize.name)
     n0 = x_train.shape[1]
+    y_train, y_test = (targets(split, data) for split in (train, test))
+    if data.path:
+        x_test = path(*ends(x_train, y_train), alphas(data.path))
+        y_test = np.full((data.path, y_train.shape[1]), np.nan)
     if data.subspace:
         x_train, x_test = subspace(x_train, x_test)
-    y_train, y_test = (targets(split, data) for split in (train, test))
     shape = train.images.shape[1:]
     image = () if len(shape) < 2 else (*shape, 1)[:3]
     return Dataset(x_train, y_train, x_test, y_test, n0, image)
+
+
+def alphas(count: int) -> np.ndarray:
+    """Where along the path of Figure 3 its points lie, from -2 to 3; its ends are at 0 and 1."""
+    return np.linspace(-2.0, 3.0, count)
+
+
+def ends(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first train point of the first class [d], and that of the other."""
+    first = y[:, 0] > 0
+    if first.all() or not first.any():
+        raise UserError("data.path: the train points are of one class; raise data.train")
+    return x[first][0], x[~first][0]
+
+
+def path(start: np.ndarray, end: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """x(alpha) = (1 - alpha) start + alpha end, rescaled to |x|^2 = |start|^2, [alpha, d]."""
+    x = (1 - at[:, None]) * start + at[:, None] * end
+    return x * np.linalg.norm(start) / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def take(split: Images, classes: list[str], count: int, key: str) -> Images:
@@ -100,12 +122,15 @@ def subspace(x_train: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.nd
     """All inputs in an orthonormal basis Q of their span: X = R Q^T, returns R's two parts.
 
     Training W on X and Q^T W on R give the same outputs at every step, Q^T W is again i.i.d.
-    Gaussian, and the part of W orthogonal to Q never moves. Unchanged where d <= n + m.
+    Gaussian, and the part of W orthogonal to Q never moves. Unchanged where d <= n + m; directions
+    that no input has but by rounding are left out.
     """
     x = np.concatenate([x_train, x_test])
     if x.shape[1] <= len(x):
         return x_train, x_test
     r = np.asarray(np.linalg.qr(x.T, mode="r")).T
+    sizes = np.linalg.norm(r, axis=0)
+    r = r[:, sizes > 1e-10 * sizes.max()]
     return r[: len(x_train)], r[len(x_train) :]
 
 

@@ -6,13 +6,17 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ntkrepro import convergence, records, side_by_side
+from ntkrepro import convergence, ensemble, records, side_by_side
 from ntkrepro.config import Experiment
 from ntkrepro.provenance import provenance
 from ntkrepro.side_by_side import Say
 from ntkrepro.weight_space import Tick
 
-PROGRAMS = {"train": side_by_side.run, "kernel_convergence": convergence.run}
+PROGRAMS = {
+    "train": side_by_side.run,
+    "kernel_convergence": convergence.run,
+    "ensemble": ensemble.run,
+}
 
 
 def run(

@@ -4,6 +4,7 @@ Which of them depends on the config: closed forms for full batches on mse, the r
 space for minibatches and cross entropy, and Dopri5 for the flow of what has no closed form.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,15 +35,15 @@ def empirical_kernels(setup: Setup) -> Kernels:
     return Kernels(train_train, predict.spectrum(train_train), test_train)
 
 
-def analytic_kernels(setup: Setup) -> Kernels:
-    """Theta of the infinitely wide network, in float64. Raises UserError where it has none."""
+def analytic_fc(setup: Setup) -> Callable[..., analytic.Kernels]:
+    """analytic.fc of this network, as a function of inputs. Raises UserError where it has none."""
     model = setup.experiment.model
     if models.is_convolutional(setup.model):
         raise UserError(
             f"linearized.analytic=true: model.architecture={model.architecture.name} has no "
             "analytic kernel here; use linearized.analytic=false"
         )
-    fc = partial(
+    return partial(
         analytic.fc,
         depth=model.depth,
         activation=model.activation.name,
@@ -52,7 +53,11 @@ def analytic_kernels(setup: Setup) -> Kernels:
         width=model.width,
         n0=setup.dataset.n0,
     )
-    x_train, x_test = setup.dataset.x_train, setup.dataset.x_test
+
+
+def analytic_kernels(setup: Setup) -> Kernels:
+    """Theta of the infinitely wide network, in float64. Raises UserError where it has none."""
+    fc, x_train, x_test = analytic_fc(setup), setup.dataset.x_train, setup.dataset.x_test
     try:
         train_train, test_train = (np.asarray(fc(*x).ntk) for x in ((x_train,), (x_test, x_train)))
     except ValueError as error:

@@ -73,6 +73,8 @@ def from_factors(factors: Factors, omega: Any) -> jax.Array:
     f0, layers = factors
     df = jnp.zeros_like(f0)
     for path, layer in layers.items():
+        if path[0] not in omega:  # a layer that is not trained
+            continue
         moved = _at(omega, path)
         dh = layer.scale[0] * product(layer, moved["w"])
         if "b" in moved:

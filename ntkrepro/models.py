@@ -132,8 +132,8 @@ class Norm(Module):
         return (x - mean) * jax.lax.rsqrt(var + self.epsilon) * scale + shift
 
 
-class FC(Module):
-    """`depth` hidden layers of `width`, then the readout (Eq. 1); x [n, d] -> [n, k]."""
+class Network(Module):
+    """What every architecture is made of."""
 
     depth: int
     width: int
@@ -142,6 +142,16 @@ class FC(Module):
     parametrization: str
     w_var: float
     b_var: float
+
+    @property
+    def numbers(self) -> tuple[str, float, float]:
+        """Of every layer: parametrization, sigma_w^2, sigma_b^2."""
+        return self.parametrization, self.w_var, self.b_var
+
+
+class FC(Network):
+    """`depth` hidden layers of `width`, then the readout (Eq. 1); x [n, d] -> [n, k]."""
+
     n0: int | None = None  # inputs before data.subspace
 
     @nn.compact
@@ -152,35 +162,28 @@ class FC(Module):
         return self.dense(self.outputs, "readout")(x)
 
     def dense(self, features: int, name: str, fan_in: int | None = None) -> Dense:
-        return Dense(features, self.parametrization, self.w_var, self.b_var, fan_in, name=name)
+        return Dense(features, *self.numbers, fan_in, name=name)
 
 
-class CNN(Module):
+class CNN(Network):
     """`depth` 3 x 3 convolutions of `width` channels, pooled or flattened, then the readout.
 
     x [n, h, w, c] -> [n, k]; `pool` = gap (global average) or flatten.
     """
 
-    depth: int
-    width: int
-    outputs: int
-    activation: str
-    parametrization: str
-    w_var: float
-    b_var: float
     pool: str = "gap"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        numbers = (self.parametrization, self.w_var, self.b_var)
         for layer in range(1, self.depth + 1):
-            x = ACTIVATIONS[self.activation](Conv(self.width, *numbers, name=f"conv{layer}")(x))
+            conv = Conv(self.width, *self.numbers, name=f"conv{layer}")
+            x = ACTIVATIONS[self.activation](conv(x))
         x = x.mean((1, 2)) if self.pool == "gap" else x.reshape(len(x), -1)
-        return Dense(self.outputs, *numbers, name="readout")(x)
+        return Dense(self.outputs, *self.numbers, name="readout")(x)
 
 
-class WRN(Module):
-    """Wide residual network of Figure 7: `conv1`, three groups of `blocks` blocks, norm-activation,
+class WRN(Network):
+    """Wide residual network of Figure 7: `conv1`, three groups of `depth` blocks, norm-activation,
     average pooling over all that is left (8 x 8 of 32 x 32), readout; x [n, h, w, c] -> [n, k].
 
     A block adds norm-activation-conv twice to its input; where the size halves, in the first block
@@ -188,25 +191,17 @@ class WRN(Module):
     (Zagoruyko & Komodakis 2016).
     """
 
-    blocks: int
-    width: int
-    outputs: int
-    activation: str
-    parametrization: str
-    w_var: float
-    b_var: float
     norm: str = "batch"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = self.conv("conv1")(x)
         for group in (2, 3, 4):
-            for block in range(1, self.blocks + 1):
+            for block in range(1, self.depth + 1):
                 stride = 2 if group > 2 and block == 1 else 1
                 x = self.block(x, stride, f"{group}_{block}")
-        numbers = (self.parametrization, self.w_var, self.b_var)
         pooled = self.active(x, "norm_last").mean((1, 2))
-        return Dense(self.outputs, *numbers, name="readout")(pooled)
+        return Dense(self.outputs, *self.numbers, name="readout")(pooled)
 
     def block(self, x: jax.Array, stride: int, name: str) -> jax.Array:
         a = self.active(x, f"norm{name}_1")
@@ -219,12 +214,13 @@ class WRN(Module):
         return ACTIVATIONS[self.activation](x)
 
     def conv(self, name: str, stride: int = 1) -> Conv:
-        return Conv(self.width, self.parametrization, self.w_var, self.b_var, stride, name=name)
+        return Conv(self.width, *self.numbers, stride, name=name)
 
 
 def build(model: Model, n0: int, k: int) -> Module:
     """The network of a config; n0 = input dimension before any rotation, k = outputs."""
     shared: dict[str, Any] = {
+        "depth": model.depth,
         "width": model.width,
         "outputs": k,
         "activation": model.activation.name,
@@ -233,10 +229,10 @@ def build(model: Model, n0: int, k: int) -> Module:
         "b_var": model.b_var,
     }
     if model.architecture.name == "cnn":
-        return CNN(depth=model.depth, pool=model.pool.name, **shared)
+        return CNN(pool=model.pool.name, **shared)
     if model.architecture.name == "wrn":
-        return WRN(blocks=model.depth, norm=model.norm.name, **shared)
-    return FC(depth=model.depth, n0=n0, **shared)
+        return WRN(norm=model.norm.name, **shared)
+    return FC(n0=n0, **shared)
 
 
 def is_convolutional(model: Module) -> bool:

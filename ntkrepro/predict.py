@@ -88,6 +88,15 @@ def momentum_progress(rate: np.ndarray, steps: np.ndarray, beta: float, flow: bo
     return np.array(out)
 
 
+def phi_t(
+    values: np.ndarray, steps: np.ndarray, rate: float, flow: bool, momentum: float
+) -> np.ndarray:
+    """phi_t of eigenvalues [p] at ascending steps [t] -> [t, p]; rate = lr * c."""
+    if momentum:
+        return rate * momentum_progress(rate * values, steps, momentum, flow)
+    return rate * progress(rate * values, steps, flow)
+
+
 def coefficients(
     spectrum: Spectrum,
     residual: ArrayLike,
@@ -103,11 +112,7 @@ def coefficients(
     r = np.asarray(residual, np.float64)
     columns = r.reshape(len(spectrum.values), -1)  # [n, k] for a kernel [n, n], else [n k, 1]
     modes = spectrum.vectors.T @ columns
-    values, steps = rate * spectrum.values, np.atleast_1d(steps)
-    if momentum:
-        phi = rate * momentum_progress(values, steps, momentum, flow)
-    else:
-        phi = rate * progress(values, steps, flow)
+    phi = phi_t(spectrum.values, np.atleast_1d(steps), rate, flow, momentum)
     c = np.einsum("ip,tp,pk->tik", spectrum.vectors, phi, modes, optimize=True)
     return c.reshape(len(phi), *r.shape)
 

@@ -59,7 +59,7 @@ def gradient_descent(experiment: Experiment) -> bool:
     """Whether the steps are those of Eq. 20: then outputs move by the tangent kernel alone."""
     opt = experiment.optimizer
     plain = opt.name.name == "sgd" and opt.layer_rates.name == "same" and opt.weight_decay == 0
-    return plain and not experiment.data.augment
+    return plain and opt.train.name == "all" and not experiment.data.augment
 
 
 def spaces(setup: Setup) -> tuple[bool, bool]:
@@ -70,7 +70,8 @@ def spaces(setup: Setup) -> tuple[bool, bool]:
     if function and not plain:
         raise UserError(
             f"linearized.space={space.name}: function space is for optimizer.name=sgd without "
-            "weight decay, layer rates and augmentation; use linearized.space=weights"
+            "weight decay, layer rates and augmentation that trains all; use "
+            "linearized.space=weights"
         )
     if function and models.mixes_examples(setup.model):
         raise UserError(

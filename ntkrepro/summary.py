@@ -46,4 +46,20 @@ def value(rows: pd.DataFrame, model: str, quantity: str, split: str) -> float | 
     return None if hit.empty else float(hit["value"].iloc[-1])
 
 
-PROGRAMS = {"train": train, "kernel_convergence": kernel_convergence}
+def ensemble(record: Record) -> str:
+    """Mean and standard deviation at the path's ends at the last step."""
+    rows = record.rows[record.rows["step"] == record.rows["step"].max()]
+    at = record.rows[record.rows["quantity"] == "alpha"]["value"].to_numpy()
+    networks = rows[rows["model"] == "network"]["value"].to_numpy().reshape(-1, len(at))
+    lines = [f"{'':16}" + "".join(f"{f'alpha = {at[i]:g}':>22}" for i in (0, -1))]
+    found = {"network": (networks.mean(0), networks.std(0, ddof=1))}
+    for model in ("ntk_analytic", "nngp", "nngp_posterior"):
+        own = rows[rows["model"] == model]
+        found[model] = tuple(own[own["quantity"] == q]["value"].to_numpy() for q in ("mean", "std"))
+    for model, (mean, std) in found.items():
+        cells = (f"{mean[i]:.4g} ± {std[i]:.3g}" for i in (0, -1))
+        lines.append(f"{model:16}" + "".join(f"{cell:>22}" for cell in cells))
+    return "\n".join(lines)
+
+
+PROGRAMS = {"train": train, "kernel_convergence": kernel_convergence, "ensemble": ensemble}

@@ -24,7 +24,8 @@ CHUNK = 1.0  # seconds between two looks at a running program
 class Program(NamedTuple):
     """What is compiled; hashable. `few` = few outputs, so that displaced_structured is the cheaper.
 
-    `image`: the shape (h, w, c) of images that are augmented; none = they are not.
+    `readout`: all other layers stay at theta_0, and omega has no entry for them. `image`: the shape
+    (h, w, c) of images that are augmented; none = they are not.
     """
 
     model: models.Module
@@ -34,6 +35,7 @@ class Program(NamedTuple):
     momentum: float = 0.0
     weight_decay: float = 0.0
     few: bool = False
+    readout: bool = False
     image: tuple[int, ...] | None = None
 
 
@@ -60,13 +62,26 @@ def applies(program: Program, params0: Any) -> dict[str, Apply]:
     if program.few:
         linearized = displaced_structured(program.model, params0)
     else:
-        linearized = displaced(network, params0)
+        tangent = displaced(network, params0)
+        linearized = lambda omega, x: tangent(fill(params0, omega), x)  # noqa: E731
     return {"network": lambda omega, x: network(add(params0, omega), x), "linearized": linearized}
 
 
 def add(params0: Any, omega: Any) -> Any:
-    """theta = theta_0 + omega."""
-    return jax.tree.map(jnp.add, params0, omega)
+    """theta = theta_0 + omega, where omega has an entry."""
+    moved = {name: jax.tree.map(jnp.add, params0[name], part) for name, part in omega.items()}
+    return {**params0, **moved}
+
+
+def fill(params0: Any, omega: Any) -> Any:
+    """omega with zeros for the layers that are not trained."""
+    still = {name: part for name, part in params0.items() if name not in omega}
+    return {**jax.tree.map(jnp.zeros_like, still), **omega}
+
+
+def trained(program: Program, params: Any) -> Any:
+    """The part of something like the parameters that is trained."""
+    return {"readout": params["readout"]} if program.readout else params
 
 
 def optimizer(program: Program, lr: jax.Array) -> optax.GradientTransformation:
@@ -81,9 +96,10 @@ def optimizer(program: Program, lr: jax.Array) -> optax.GradientTransformation:
 
 def start(program: Program, task: Task, names: tuple[str, ...]) -> dict[str, Any]:
     """Fresh states (omega = 0, the optimizer's memory) of the named models."""
+    params = trained(program, task.params0)
+    omega = jax.tree.map(jnp.zeros_like, params)
     transform = optimizer(program, task.lr)
-    zeros = partial(jax.tree.map, jnp.zeros_like)
-    return {name: (zeros(task.params0), transform.init(task.params0)) for name in names}
+    return {name: (jax.tree.map(jnp.copy, omega), transform.init(params)) for name in names}
 
 
 def objective(program: Program, apply: Apply, omega: Any, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -100,8 +116,8 @@ def update(program: Program, task: Task, name: str, state: Any, batch: Any) -> A
         apply = lambda omega, x: from_factors(factors, omega)  # noqa: E731
     gradient = jax.grad(objective, argnums=2)(program, apply, omega, *batch)
     if task.rates is not None:
-        gradient = jax.tree.map(jnp.multiply, gradient, task.rates)
-    theta = add(task.params0, omega)
+        gradient = jax.tree.map(jnp.multiply, gradient, trained(program, task.rates))
+    theta = trained(program, add(task.params0, omega))
     change, memory = optimizer(program, task.lr).update(gradient, memory, theta)
     return optax.apply_updates(omega, change), memory
 
@@ -163,22 +179,42 @@ def advance(
     return _loop(program, task, states, first, last)
 
 
+@partial(jax.jit, static_argnames="program", donate_argnames="states")
+def advance_members(
+    program: Program, task: Task, states: dict[str, Any], first: jax.Array, last: jax.Array
+) -> dict[str, Any]:
+    """As `advance`, for networks that differ in theta_0 alone: one axis more, in front."""
+    shared = Task(None, *task[1:])
+
+    def one(params0: Any, states: dict[str, Any]) -> dict[str, Any]:
+        return _loop(program, shared._replace(params0=params0), states, first, last)
+
+    return jax.vmap(one)(task.params0, states)
+
+
+def start_members(program: Program, task: Task, names: tuple[str, ...]) -> dict[str, Any]:
+    return jax.vmap(lambda p: start(program, task._replace(params0=p), names))(task.params0)
+
+
 def run(
     program: Program,
     task: Task,
     names: tuple[str, ...],
     steps: list[int],
     tick: Callable[[int], None] = lambda step: None,
+    members: bool = False,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields (step, {name: omega}) at each of `steps`, ascending; tick(step) about every second.
 
     Where a chunk ends changes no bit of the result. omega lives until the next is asked for.
+    `members`: theta_0 and omega have a leading axis, one network each.
     """
-    states, now, size = start(program, task, names), 0, 1
+    begin, forward = (start_members, advance_members) if members else (start, advance)
+    states, now, size = begin(program, task, names), 0, 1
     for target in steps:
         while now < target:
             stop, began = min(target, now + size), time.perf_counter()
-            states = jax.block_until_ready(advance(program, task, states, now, stop))
+            states = jax.block_until_ready(forward(program, task, states, now, stop))
             seconds = time.perf_counter() - began
             size = max(1, min(2 * size, round((stop - now) * CHUNK / max(seconds, 1e-6))))
             now = stop

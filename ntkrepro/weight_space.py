@@ -74,6 +74,7 @@ def compiled(setup: Setup, names: tuple[str, ...]) -> tuple[train.Program, train
         opt.name.name,
         opt.momentum,
         opt.weight_decay,
+        readout=opt.train.name == "readout",
         few=structured and setup.dataset.y_train.shape[1] <= FEW_OUTPUTS,
         image=setup.dataset.image if experiment.data.augment else None,
     )
@@ -96,7 +97,8 @@ def observe(program: train.Program, setup: Setup, name: str, omega: Any) -> Traj
     """Outputs and weights of one model at one step."""
     log = setup.experiment.log
     f = partial(_outputs, program, name, setup.params0, omega)
-    entries, changes = measure.displacement(omega, setup.pick, setup.norms)
+    full = train.fill(setup.params0, omega)
+    entries, changes = measure.displacement(full, setup.pick, setup.norms)
     train_f, test_f = (
         np.concatenate([np.asarray(f(part)) for part in parts(x, log.batch)])
         for x in (setup.x_train[: log.train], setup.x_test)

@@ -19,6 +19,7 @@ FIGURES = {  # name -> module
     "digits": "digits",
     "1": "fig1",
     "2": "fig2",
+    "3": "fig3",
     "4": "fig4",
     "5": "fig5",
     "6": "fig6",
@@ -26,6 +27,7 @@ FIGURES = {  # name -> module
     "S1": "figS1",
     "S2": "figS2",
     "S3": "figS3",
+    "S4": "figS4",
     "S5": "figS5",
     "F1": "figF1",
 }
@@ -64,7 +66,7 @@ def load(words: Sequence[str]) -> "tuple[list[Record], str]":
     from ntkrepro import config, records
 
     points = config.expand(words)
-    if any(p.optimizer.steps == 0 and p.program is config.Program.train for p in points):
+    if any(p.optimizer.steps == 0 and p.program.name != "kernel_convergence" for p in points):
         raise UserError("optimizer.steps=0: a figure over time needs at least 1 step")
     unscaled = [word for word in words if not word.startswith("scale=")]
     paper = {config.run_id(point) for point in config.expand([*unscaled[:1], "scale=paper"])}

@@ -74,7 +74,7 @@ def by_hand(model, params, x):
     else:
         x = conv(model, params["conv1"], x)
         for group in (2, 3, 4):
-            for block in range(1, model.blocks + 1):
+            for block in range(1, model.depth + 1):
                 name, stride = f"{group}_{block}", 2 if group > 2 and block == 1 else 1
                 a = phi(act, normed(model, params, x, f"norm{name}_1"))
                 h = conv(model, params[f"conv{name}_1"], a, stride)

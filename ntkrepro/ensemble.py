@@ -1,0 +1,134 @@
+"""The program `ensemble`: many networks along a path of inputs, and the Gaussian processes that
+they approach (Figures 3 and S4).
+
+Member i is the network of seed + i. Members are trained in blocks, as many at once as fit into
+MEMORY; a finished block waits in a file beside the record to come, so that a run that was cut off
+goes on with the next. Networks run on all devices where they divide the block evenly.
+"""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from ntkrepro import data, function_space, gp, measure, models, records, train
+from ntkrepro.config import Experiment
+from ntkrepro.errors import RunFailed
+from ntkrepro.files import atomic
+from ntkrepro.kernels.empirical import spread
+from ntkrepro.setup import Setup, prepare
+from ntkrepro.side_by_side import Say
+from ntkrepro.weight_space import Tick, compiled
+
+MEMORY = 2**30  # bytes that the parameters of one block may take, with gradients and displacement
+
+
+def run(experiment: Experiment, say: Say, tick: Tick) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Rows, all of split `path`: `output` of `network`, index = member * points + point; `mean` and
+    `std` of `ntk_analytic` (Eq. 15, 16), `nngp` (Eq. S30, S31) and, at the last step, of the NNGP
+    posterior `nngp_posterior` (Eq. 14), index = point; `alpha` of each point.
+    """
+    setup, began = prepare(experiment), time.perf_counter()
+    outputs = members(setup, say, tick)
+    trained, began = time.perf_counter() - began, time.perf_counter()
+    processes = gaussian_rows(setup)
+    at = data.alphas(experiment.data.path)
+    frames = [
+        measure.rows("data", "alpha", [0], at[None], "path"),
+        measure.rows("network", "output", setup.steps, outputs, "path"),
+        *processes,
+    ]
+    seconds = {"training": round(trained, 3), "processes": round(time.perf_counter() - began, 3)}
+    shutil.rmtree(folder(experiment), ignore_errors=True)
+    about = {"data": data.fingerprint(setup.dataset), "seconds": seconds}
+    return pd.concat(frames, ignore_index=True), about
+
+
+def folder(experiment: Experiment) -> Path:
+    """Where finished blocks wait."""
+    return records.path_of(experiment).with_suffix(".blocks")
+
+
+def members(setup: Setup, say: Say, tick: Tick) -> np.ndarray:
+    """Outputs of every member [t, members, points] at every logged step."""
+    experiment, size = setup.experiment, block_size(setup)
+    done = []
+    for first in range(0, experiment.samples, size):
+        last = min(first + size, experiment.samples)
+        path = folder(experiment) / f"{first}-{last}.npy"
+        if path.is_file():
+            say(f"members {first} to {last - 1} are there already")
+        else:
+            block = train_block(setup, first, last, share(tick, setup, first, last))
+            with atomic(path) as file:
+                np.save(file, block)
+        done.append(np.load(path))
+    return np.concatenate(done, axis=1)
+
+
+def share(tick: Tick, setup: Setup, first: int, last: int) -> Tick:
+    """Progress of one block as its share of the whole."""
+    count, steps = setup.experiment.samples, setup.experiment.optimizer.steps
+    return lambda step: tick((first * steps + (last - first) * step) // count)
+
+
+def block_size(setup: Setup) -> int:
+    """Members whose theta_0, theta, omega and gradients fit into MEMORY."""
+    each = 4 * sum(leaf.nbytes for leaf in jax.tree.leaves(setup.params0))
+    return max(1, MEMORY // each)
+
+
+def train_block(setup: Setup, first: int, last: int, tick: Tick) -> np.ndarray:
+    """Outputs [t, members, points] of members `first` to `last` - 1."""
+    experiment = setup.experiment
+    seeds = range(experiment.seed + first, experiment.seed + last)
+    drawn = [models.init(setup.model, jax.random.key(seed), setup.x_train) for seed in seeds]
+    params0 = jax.tree.map(lambda *leaves: spread(jnp.stack(leaves)), *drawn)
+    program, task = compiled(setup, ("network",))
+    task = task._replace(params0=params0)
+    title = f"members {first} to {last - 1} of {experiment.samples}"
+    seen = []
+    for step, omegas in train.run(program, task, ("network",), setup.steps, tick, members=True):
+        f = outputs_of(setup, params0, omegas["network"])
+        if not np.isfinite(f).all():
+            raise RunFailed(f"{title}: training diverged before step {step}; lower optimizer.lr")
+        seen.append(f)
+    return np.stack(seen)
+
+
+def outputs_of(setup: Setup, params0: Any, omega: Any) -> np.ndarray:
+    """f(x) on the path [members, points], one member at a time: k = 1."""
+
+    def one(params0: Any, omega: Any) -> jax.Array:
+        return models.apply(setup.model, train.add(params0, omega), setup.x_test)[:, 0]
+
+    return np.asarray(jax.jit(jax.vmap(one))(params0, omega))
+
+
+def gaussian_rows(setup: Setup) -> list[pd.DataFrame]:
+    """Mean and standard deviation of the processes of infinitely wide networks."""
+    nngp, theta = analytic_blocks(setup)
+    y, rate = setup.dataset.y_train, setup.experiment.optimizer.lr * setup.rate
+    momentum, flow = setup.experiment.optimizer.momentum, setup.experiment.linearized.flow
+    last, frames = setup.steps[-1:], []
+    for name, steps, process in (
+        ("ntk_analytic", setup.steps, (nngp, theta, y, setup.steps, rate, flow, momentum)),
+        ("nngp", setup.steps, (nngp, nngp, y, setup.steps, rate, flow, momentum)),
+        ("nngp_posterior", last, (nngp, nngp, y, [np.inf], rate)),
+    ):
+        found = gp.ensemble(*process)
+        frames.append(measure.rows(name, "mean", steps, found.mean[..., 0], "path"))
+        frames.append(measure.rows(name, "std", steps, found.std, "path"))
+    return frames
+
+
+def analytic_blocks(setup: Setup) -> tuple[gp.Blocks, gp.Blocks]:
+    """K and Theta of the infinitely wide network over train points and the path."""
+    x_train, x_test = setup.dataset.x_train, setup.dataset.x_test
+    k = function_space.analytic_fc(setup)(np.concatenate([x_train, x_test]))
+    return gp.blocks(np.asarray(k.nngp), len(x_train)), gp.blocks(np.asarray(k.ntk), len(x_train))
