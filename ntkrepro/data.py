@@ -44,7 +44,7 @@ def load(data: config.Data) -> Dataset:
     """The data of a config, flattened, float64. Raises UserError where there isn't enough."""
     train, test = SOURCES[data.name.name](data)
     train = take(train, data.classes, data.train, "data.train")
-    test = take(test, data.classes, data.test, "data.test")
+    test = train if data.path else take(test, data.classes, data.test, "data.test")
     x_train, x_test = normalize(train.images, test.images, data.normalize.name)
     n0 = x_train.shape[1]
     y_train, y_test = (targets(split, data) for split in (train, test))
