@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 EXPERIMENTS := digits,kernel_convergence,weight_change,fc_cifar,fc_cifar_standard,fc_mnist
-EXPERIMENTS := $(EXPERIMENTS),fc_cifar_xent,parametrization,cnn_cifar,wrn_cifar
+EXPERIMENTS := $(EXPERIMENTS),fc_cifar_xent,parametrization,cnn_cifar,wrn_cifar,ensemble
 
 .PHONY: demo test quick lint types figures bench lock clean
 
@@ -32,6 +32,7 @@ figures: $(VENV)/installed  ## run what is missing at laptop scale, then draw ev
 bench: $(VENV)/installed  ## speed against this machine's own matrix product, and the peer's
 	$(BIN)/python scripts/bench_step.py
 	$(BIN)/python scripts/bench_ntk_cost.py
+	$(BIN)/python scripts/step_cost.py --scale laptop --time
 	$(BIN)/python scripts/bench_kernels.py
 
 $(VENV)/installed: requirements.lock pyproject.toml
