@@ -1,7 +1,7 @@
 """Tolerances, and the small networks and data that the laws are tested on."""
 
 import os
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import jax
@@ -40,8 +40,10 @@ def problem(model, n=9, m=5, d=7, seed=0, dtype=jnp.float64):
     return models.init(model, jax.random.key(seed), x), x, y, x_test
 
 
+@cache
 def network(model):
-    return partial(models.apply, model)
+    """apply(params, x) of a model, compiled."""
+    return jax.jit(partial(models.apply, model))
 
 
 def oracle(name: str):

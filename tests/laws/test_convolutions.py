@@ -118,7 +118,7 @@ def test_outputs_and_gradients_are_those_written_by_hand(model):
     params, x, y, _ = problem(model)
     plain = jax.tree.map(np.asarray, params)
     assert error(network(model)(params, x), by_hand(model, plain, np.asarray(x)).real) < EXACT
-    gradient = jax.grad(lambda p: jnp.sum(network(model)(p, x) * y))(params)
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(network(model)(p, x) * y)))(params)
     expected = gradient_by_hand(model, plain, np.asarray(x), np.asarray(y))
     for name, leaves in expected.items():
         for key, leaf in leaves.items():
@@ -161,7 +161,7 @@ def jacobian_kernel(model, params, x1, x2):
         np.concatenate(
             [
                 np.reshape(leaf, (len(x), model.outputs, -1))
-                for leaf in jax.tree.leaves(jax.jacrev(lambda p, x=x: network(model)(p, x))(params))
+                for leaf in jax.tree.leaves(jax.jit(jax.jacrev(network(model)))(params, x))
             ],
             -1,
         )
@@ -295,11 +295,11 @@ def sizes(model, x, y):
     program, rows = train.Program(model), []
     for seed in range(SEEDS):
         task = train.Task(models.init(model, jax.random.key(seed), x), x, y, jnp.asarray(LR))
-        apply = train.applies(program, task.params0)["network"]
         states = train.start(program, task, ("network",))
-        f0 = apply(states["network"][0], x)
+        f0 = network(model)(task.params0, x)
         omega = train.advance(program, task, states, 0, 1)["network"][0]
-        rows.append((np.mean(np.square(f0)), np.sqrt(np.mean(np.square(apply(omega, x) - f0)))))
+        f1 = network(model)(train.add(task.params0, omega), x)
+        rows.append((np.mean(np.square(f0)), np.sqrt(np.mean(np.square(f1 - f0)))))
     return np.mean(rows, 0)
 
 
