@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from ntkrepro.claims import Claim, select, table, verdict
+from ntkrepro.claims import Claim, bootstrap, select, table, verdict
 from ntkrepro.records import Record
 
 LEVEL = 0.99
@@ -52,12 +52,9 @@ def inside(networks: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarra
     return good | fixed
 
 
-def share(good: np.ndarray, seed: int = 0) -> tuple[float, tuple[float, float]]:
+def share(good: np.ndarray) -> tuple[float, tuple[float, float]]:
     """Share of points [points] and its 95 % bootstrap interval over points."""
-    rng = np.random.default_rng(seed)
-    draws = good[rng.integers(0, len(good), (2000, len(good)))].mean(1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(good.mean()), (float(low), float(high))
+    return float(good.mean()), bootstrap(lambda items: float(good[items].mean()), len(good))
 
 
 def starts_at_the_prior(record: Record) -> Claim:

@@ -97,12 +97,11 @@ def test_training_the_readout_is_the_nngp_kernel_s_dynamics(tmp_path):
     seen = run(chosen)
     with jax.enable_x64(True):
         own = prepare(chosen)
-        layers = models.apply, ensemble.spread
         kernels = [
             ensemble.function_space.empirical.nngp(own.model, own.params0, x, own.x_train)
             for x in (own.x_train, own.x_test)
         ]
-        f, f_test = (layers[0](own.model, own.params0, x) for x in (own.x_train, own.x_test))
+        f, f_test = (models.apply(own.model, own.params0, x) for x in (own.x_train, own.x_test))
     k, k_test = map(np.asarray, kernels)
     residual = np.asarray(f) - own.dataset.y_train
     c = predict.coefficients(predict.spectrum(k), residual, seen.steps, 0.1 * own.rate)
