@@ -13,7 +13,7 @@ def sides(record: Record) -> pd.DataFrame:
     distance = |Theta_t - Theta_0| in the operator norm. Its integrals run over the logged steps,
     between which |Theta_s - Theta_0| |g_lin(s)| and |Theta_s - Theta_0| are taken as straight.
     """
-    model, lr = linear_model(record), record.config["optimizer"]["lr"]
+    model, lr = linear_model(record), record.lr
     rate, smallest = (
         float(select(record, "network", name, "train")["value"].iloc[0])
         for name in ("kernel_rate", "lambda_min")

@@ -3,13 +3,21 @@
 import os
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ntkrepro.errors import UserError
+from ntkrepro.errors import RunFailed, UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from omegaconf import DictConfig
+
+    from ntkrepro.config import Experiment
+
+    Task = Callable[[DictConfig], None]
 
 USAGE = """\
 ntkrepro: does this network train like its linearization?
@@ -17,6 +25,8 @@ ntkrepro: does this network train like its linearization?
   ntkrepro run [experiment=NAME] [scale=paper|laptop|smoke] [KEY=VALUE ...]
                                      compute a record (Hydra's grammar: -m sweeps over a,b,c;
                                      --cfg job shows the config; --help all keys)
+  ntkrepro status [experiment=NAME] [KEY=VALUE ...]
+                                     what is done, running, failed, missing
   ntkrepro figures [4 S2 ...] [scale=...] [KEY=VALUE ...]
                                      draw figures from records, check the paper's claims
   ntkrepro list                      experiments and figures
@@ -34,11 +44,10 @@ def main() -> None:
         return
     if command in ("-sc", "--shell-completion"):
         return complete(rest)
-    commands = {"run": run, "figures": figures, "list": list_all, "data": data}
     try:
-        if command not in commands:
-            raise UserError(f"{command}: no such command; one of {', '.join(commands)}")
-        commands[command](rest)
+        if command not in COMMANDS:
+            raise UserError(f"{command}: no such command; one of {', '.join(COMMANDS)}")
+        COMMANDS[command](rest)
     except UserError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -49,34 +58,124 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> None:
-    """One run, or with -m a sweep: over what the arguments list, and the experiment's own `sweep`.
+    """One run, or with -m every point of what the arguments and the experiment's `sweep` list.
 
-    Raises UserError; a failing point of a sweep doesn't keep the others from being computed.
+    Raises UserError; a failing point doesn't keep the others from being computed.
     """
     from ntkrepro import config
 
+    sys.argv = ["ntkrepro run", *arguments]  # what provenance records, and Hydra reads
     config.refuse_unknown(arguments)
-    sweep = [flag for flag in arguments if flag in ("-m", "--multirun")]
-    if not sweep:
-        return hydra_main(arguments)
-    failed = None
-    for words in config.sweeps([word for word in arguments if word not in sweep]):
-        try:
-            multirun(words)
-        except UserError as error:
-            failed = failed or error
-    if failed:
-        raise type(failed)(f"the sweep has failed points, first of all {failed}")
+    flags = {word for word in arguments if word.startswith("-")}
+    if not flags or not flags <= {"-m", "--multirun"}:
+        failed: dict[str, UserError] = {}
+        hydra_main(arguments, partial(one, failed=failed))
+        for error in failed.values():
+            raise error
+        return
+    words = [word for word in arguments if word not in flags]
+    hydra = [word for word in words if word.lstrip("+~").startswith("hydra")]
+    words = [word for word in words if word not in hydra]
+    points, since = config.expand(words), time.time()
+    if hydra:
+        launch(points[0].workers, hydra, partial(worker, words=words, since=since))
+        told = {}
+    else:
+        told = walk(points, since)
+    refuse_missing(points, told)
 
 
-def multirun(words: list[str]) -> None:
-    """Hydra's sweep of one grid. It writes a file of its own, which nobody reads: not here."""
-    with tempfile.TemporaryDirectory() as folder:
-        named = any(word.startswith("hydra.sweep.dir=") for word in words)
-        hydra_main(["--multirun", *words, *([] if named else [f"hydra.sweep.dir={folder}"])])
+def launch(workers: int, hydra: list[str], task: "Task") -> None:
+    """`workers` processes by Hydra's launcher: one job each, all of them walk the same grid."""
+    jobs = ",".join(str(i + 1) for i in range(workers))
+    with tempfile.TemporaryDirectory() as folder:  # Hydra writes a file that nobody reads
+        named = any(word.startswith("hydra.sweep.dir=") for word in hydra)
+        place = [] if named else [f"hydra.sweep.dir={folder}"]
+        hydra_main(["--multirun", f"workers={jobs}", *hydra, *place], task)
 
 
-def hydra_main(arguments: list[str]) -> None:
+def worker(composed: "DictConfig", words: list[str], since: float) -> None:
+    """One of the processes on a grid. What fails is told at the end by who started it."""
+    from ntkrepro import config
+
+    walk(config.expand(words), since)
+
+
+def one(composed: "DictConfig", failed: dict[str, UserError]) -> None:
+    """A single run. Its error goes into `failed`: raised through Hydra it would be told twice."""
+    from ntkrepro import config, records
+
+    try:
+        point = config.to_experiment(composed)
+        failed |= walk([point], time.time())
+        records.remove_empty_folders(point)
+    except UserError as error:
+        failed[""] = error
+
+
+def walk(points: "list[Experiment]", since: float) -> dict[str, UserError]:
+    """Compute the points that have no record yet, tell what each holds; run_id -> why it failed."""
+    from ntkrepro import config, records, state, termination
+    from ntkrepro.summary import summary
+
+    termination.install()
+    names, failed = state.labels(points), {}
+
+    def tell(point: "Experiment", outcome: "Path | UserError") -> None:
+        chosen = names[id(point)]
+        if isinstance(outcome, UserError):
+            failed[config.run_id(point)] = outcome
+            if len(points) > 1:
+                print(f"error: {outcome} ({chosen})", file=sys.stderr)
+            return
+        record = records.read(outcome)
+        assert record
+        print(f"wrote {outcome}{': ' if chosen else ''}{chosen}\n{summary(record)}", flush=True)
+
+    found = {config.run_id(point): records.read(records.path_of(point)) for point in points}
+    there = [record for record in found.values() if record]
+    if len(points) == len(there) == 1:
+        print(f"{records.path_of(points[0])} is there already (same config)\n{summary(there[0])}")
+    elif there:
+        print(f"{len(there)} of {len(points)} points are there already", flush=True)
+    if len(there) < len(points):
+        from ntkrepro import grid
+
+        grid.run(points, tell, since)
+    return failed
+
+
+def refuse_missing(points: "list[Experiment]", told: dict[str, UserError]) -> None:
+    """Raises UserError that names every point without a record, and why it has none."""
+    from ntkrepro import config, records, state
+
+    names, lines = state.labels(points), []
+    for point in points:
+        if not records.path_of(point).is_file():
+            failure = state.failure(point)
+            why = told.get(config.run_id(point)) or (failure and failure.why) or "no process ended"
+            lines.append(f"{names[id(point)] or point.name}: {why}")
+    if lines:
+        first = next(iter(told.values()), RunFailed())
+        head = f"{len(lines)} of {len(points)} points failed; run again to retry them"
+        raise type(first)("\n  ".join([head, *lines]))
+
+
+def status(arguments: list[str]) -> None:
+    """What is done, running (where, since when), failed (why) and missing."""
+    from ntkrepro import config, state
+
+    refuse = [word for word in arguments if "=" not in word]
+    if refuse:
+        raise UserError(f"status {refuse[0]}: takes KEY=VALUE, as run does")
+    named = any(word.startswith("experiment=") for word in arguments)
+    for name in [None] if named else config.experiments():
+        points = config.expand([*arguments, *([f"experiment={name}"] if name else [])])
+        for group in state.by_experiment(points):
+            print(state.table(group))
+
+
+def hydra_main(arguments: list[str], task: "Task") -> None:
     """`@hydra.main` over `task`, with Hydra's errors told our way. Raises UserError."""
     import hydra
     from hydra.errors import HydraException
@@ -85,62 +184,18 @@ def hydra_main(arguments: list[str]) -> None:
     from ntkrepro import config
 
     config.register()
-    sys.argv = ["ntkrepro run", *arguments]
+    sys.argv[1:] = arguments
     asked = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises where it would print and exit
     entry = hydra.main(version_base="1.3", config_path=str(config.configs_dir()), config_name="run")
-    failed: list[UserError] = []
     try:
-        entry(partial(task, failed=failed))()
+        entry(task)()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(config.explain(error, arguments)) from error
     finally:
         os.environ.pop("HYDRA_FULL_ERROR")
         if asked is not None:
             os.environ["HYDRA_FULL_ERROR"] = asked
-    if failed:
-        raise failed[0]
-
-
-def task(composed: "DictConfig", failed: list[UserError]) -> None:
-    """One run, or one point of a sweep, whose error is told when it happens.
-
-    The error of a single run goes into `failed`: raised through Hydra it would be told twice.
-    """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    hydra = HydraConfig.get()
-    try:
-        compute(composed, " ".join(hydra.overrides.task))
-    except UserError as error:
-        if hydra.mode is RunMode.RUN:
-            failed.append(error)
-            return
-        print(f"error: {error} ({' '.join(hydra.overrides.task)})", file=sys.stderr)
-        raise
-
-
-def compute(composed: "DictConfig", chosen: str) -> None:
-    """Compute the record of a config unless it is there already, and tell what it holds."""
-    from ntkrepro import config, records
-    from ntkrepro.progress import progress
-    from ntkrepro.summary import summary
-
-    experiment = config.to_experiment(composed)
-    path = records.path_of(experiment)
-    record = records.read(path)
-    if record:
-        print(f"{path} is there already (same config): {chosen}")
-    else:
-        from ntkrepro.experiment import run
-
-        with progress(experiment.name, experiment.optimizer.steps) as tick:
-            run(experiment, lambda line: print(line, file=sys.stderr), tick)
-        record = records.read(path)
-        print(f"wrote {path}: {chosen}")
-    assert record
-    print(summary(record))
 
 
 def figures(arguments: list[str]) -> None:
@@ -187,10 +242,10 @@ def complete(arguments: list[str]) -> None:
         os.environ["COMP_LINE"] = line.replace("ntkrepro run", "ntkrepro", 1)
         os.environ["COMP_POINT"] = str(int(os.environ.get("COMP_POINT", len(line))) - len(" run"))
     elif line:
-        print(
-            " ".join(
-                w for w in ("run", "figures", "list", "data") if w.startswith(line.split(" ")[-1])
-            )
-        )
+        begun = line.split(" ")[-1]
+        print(" ".join(name for name in COMMANDS if name.startswith(begun)))
         return
-    hydra_main(["-sc", *arguments])
+    hydra_main(["-sc", *arguments], lambda composed: None)
+
+
+COMMANDS = {"run": run, "status": status, "figures": figures, "list": list_all, "data": data}

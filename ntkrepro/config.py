@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from itertools import product
@@ -14,6 +14,8 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -156,12 +158,15 @@ class Loss:
 class Optimizer:
     name: OptimizerName = OptimizerName.sgd
     lr: float = 0.1
+    lr_over_critical: float | None = None  # sets lr to this fraction of the measured critical rate
     train: Trained = Trained.all
     layer_rates: LayerRates = LayerRates.same
     weight_decay: float = 0.0
     momentum: float = 0.0
     steps: int = 1024
     batch: int | None = None  # none = full batch
+    stop: float = 0.0  # a run ends at the first logged step whose train loss is below this,
+    plateau: float = 0.0  # or fell by less than this fraction while the number of steps doubled
 
 
 @dataclass
@@ -197,11 +202,15 @@ class Experiment:
     linearized: Linearized = field(default_factory=Linearized)
     log: Log = field(default_factory=Log)
     results: str = "results"
+    checkpoint: float = 30.0  # seconds of training between two checkpoints
+    pack: int | None = None  # grid points in one compiled program; none = what caches hold
+    workers: int = 1  # processes that hydra/launcher starts on a grid
     # grids of `-m` and of the figures: each maps keys to values, and means their product
     sweep: list[dict[str, list[Any]]] = field(default_factory=list)
 
 
-LABELS = {"name", "scale", "results", "data.dir", "sweep"}  # where and under which name, not what
+# where, under which name and in which portions, not what
+LABELS = {"name", "scale", "results", "data.dir", "sweep", "checkpoint", "pack", "workers"}
 
 
 def register() -> None:
@@ -231,64 +240,78 @@ def compose(overrides: Iterable[str]) -> Experiment:
 
 
 def expand(overrides: Iterable[str]) -> list[Experiment]:
-    """Every point of the experiment's own `sweep`, or the experiment itself if it has none.
+    """Every point of what the overrides sweep (Hydra's grammar: a,b,c, range(...), several
+    experiments) times the experiment's own `sweep`, without repeats.
 
     An override of a swept key fixes it. Raises UserError.
     """
-    overrides = list(overrides)
-    base = _compose(overrides)
-    return [to_experiment(_with(base, point)) for point in points(base, overrides)]
+    refuse_unknown(overrides := list(overrides))
+    register()
+    swept, fixed = _split(overrides)
+    groups = {key: words for key, words in swept.items() if key in ("experiment", "scale")}
+    values = {key: words for key, words in swept.items() if key not in groups}
+    out: dict[str, Experiment] = {}
+    wrong: dict[str, UserError] = {}
+    for choice in product(*groups.values()):
+        words = [*choice, *fixed]
+        base = _compose([*words, *(own[0] for own in values.values())])
+        parsed = {key: [_value(word) for word in own] for key, own in values.items()}
+        for config in _points(base, parsed, overrides):
+            try:
+                experiment = to_experiment(config)
+            except UserError as error:
+                wrong[str(error)] = error
+            else:
+                out.setdefault(run_id(experiment), experiment)
+    if wrong:
+        raise UserError("\n  ".join(wrong))
+    return list(out.values())
 
 
-def grids(base: DictConfig) -> list[dict[str, list[Any]]]:
-    """base.sweep as plain lists; one empty grid where there is none."""
+def _split(overrides: list[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Swept keys with one KEY=VALUE for each value, and the other overrides."""
+    swept, fixed = {}, []
+    for word, override in zip(overrides, _parse(overrides), strict=True):
+        if override.is_sweep_override():
+            values = override.sweep_string_iterator()
+            swept[override.key_or_group] = [f"{override.key_or_group}={v}" for v in values]
+        else:
+            fixed.append(word)
+    return swept, fixed
+
+
+def _parse(words: list[str]) -> list[Override]:
+    try:
+        return OverridesParser.create().parse_overrides(words)
+    except HydraException as error:
+        raise UserError(explain(error, words)) from error
+
+
+def _value(word: str) -> Any:
+    """The value of KEY=VALUE as Hydra reads it."""
+    return _parse([word])[0].value()
+
+
+def _points(
+    base: DictConfig, swept: dict[str, list[Any]], overrides: list[str]
+) -> Iterator[DictConfig]:
+    """The points of `swept` times base.sweep: one config, updated in place, as copies cost more."""
     plain: Any = OmegaConf.to_container(base.sweep)
-    return plain or [{}]
+    named = {word.lstrip("+").partition("=")[0] for word in overrides}
+    for own in plain or [{}]:
+        grid = swept | {key: values for key, values in own.items() if key not in named}
+        config = base.copy()
+        for row in product(*grid.values()):
+            for key, value in zip(grid, row, strict=True):
+                _update(config, key, value)
+            yield config
 
 
-def points(base: DictConfig, overrides: list[str]) -> list[dict[str, Any]]:
-    """The points of base.sweep as {key: value}, without repeats."""
-    fixed = {word.lstrip("+").partition("=")[0] for word in overrides}
-    out: list[dict[str, Any]] = []
-    for grid in grids(base):
-        free = {key: values for key, values in grid.items() if key not in fixed}
-        rows = [dict(zip(free, row, strict=True)) for row in product(*free.values())]
-        out += [row for row in rows if row not in out]
-    return out
-
-
-def sweeps(arguments: list[str]) -> list[list[str]]:
-    """The arguments of one Hydra multirun for each experiment and each grid of its `sweep`.
-
-    A key that the arguments name is not swept by the grid.
-    """
-    named = dict(word.lstrip("+").partition("=")[::2] for word in arguments if "=" in word)
-    rest = [word for word in arguments if not word.startswith(("experiment=", "scale="))]
-    names = named.get("experiment", "digits").split(",")
-    scales = (
-        [[f"scale={scale}"] for scale in named["scale"].split(",")] if "scale" in named else [[]]
-    )
-    out = []
-    for name, scale in product(names, scales):
-        for grid in grids(_compose([f"experiment={name}", *scale])):
-            free = {key: values for key, values in grid.items() if key not in named}
-            swept = [f"{key}={','.join(map(_word, values))}" for key, values in free.items()]
-            out.append([f"experiment={name}", *scale, *rest, *swept])
-    return out
-
-
-def _word(value: Any) -> str:
-    """A value in Hydra's grammar, which knows null, and interpolations only within quotes."""
-    if value is None:
-        return "null"
-    return f"'{value}'" if "${" in str(value) else str(value)
-
-
-def _with(base: DictConfig, point: dict[str, Any]) -> DictConfig:
-    config = base.copy()
-    for key, value in point.items():
+def _update(config: DictConfig, key: str, value: Any) -> None:
+    try:
         OmegaConf.update(config, key, value)
-    return config
+    except OmegaConfBaseException as error:
+        raise UserError(f"{key}={value}: {first_line(error)}") from error
 
 
 def _compose(overrides: list[str]) -> DictConfig:
@@ -351,8 +374,8 @@ def as_dict(experiment: Experiment) -> dict[str, Any]:
         return {k: v.name if isinstance(v, Enum) else v for k, v in items}
 
     out: Any = asdict(experiment, dict_factory=plain)
-    del out["results"], out["sweep"], out["data"]["dir"]
-    return out
+    del out["data"]["dir"]
+    return {key: value for key, value in out.items() if key not in LABELS - {"name", "scale"}}
 
 
 def log_steps(optimizer: Optimizer, log: Log) -> list[int]:
@@ -394,6 +417,17 @@ def check(experiment: Experiment) -> None:
         ("model.b_var", model.b_var, 0 <= model.b_var < math.inf, "0 (no biases) or above, finite"),
         ("loss.scale", loss.scale, 0 < loss.scale < math.inf, "above 0 and finite"),
         ("optimizer.lr", opt.lr, 0 < opt.lr < math.inf, "above 0 and finite"),
+        *critical_rules(experiment),
+        ("optimizer.stop", opt.stop, opt.stop >= 0, "0 (never) or above"),
+        ("optimizer.plateau", opt.plateau, 0 <= opt.plateau < 1, "in [0, 1)"),
+        ("checkpoint", experiment.checkpoint, experiment.checkpoint >= 0, "0 seconds or above"),
+        (
+            "pack",
+            experiment.pack,
+            experiment.pack is None or experiment.pack >= 1,
+            "null (what caches hold) or at least 1",
+        ),
+        ("workers", experiment.workers, experiment.workers >= 1, "at least 1"),
         ("optimizer.momentum", opt.momentum, 0 <= opt.momentum < 1, "in [0, 1)"),
         ("optimizer.steps", opt.steps, opt.steps >= 0, "0 or above"),
         (
@@ -490,6 +524,56 @@ def check(experiment: Experiment) -> None:
     for key, value, holds, wanted in rules:
         if not holds:
             raise UserError(f"{key}={value}: must be {wanted}")
+
+
+def gradient_descent(experiment: Experiment) -> bool:
+    """Whether the steps are those of Eq. 20: then outputs move by the tangent kernel alone."""
+    opt = experiment.optimizer
+    plain = opt.name is OptimizerName.sgd and opt.layer_rates is LayerRates.same
+    whole = opt.train is Trained.all and opt.weight_decay == 0
+    return plain and whole and not experiment.data.augment
+
+
+def critical_rules(experiment: Experiment) -> list[tuple[str, Any, bool, str]]:
+    """What a measured learning rate and an early end need: gradient descent, followed step by step.
+
+    lr itself then stays at its default, so that no two configs mean the same run.
+    """
+    opt, trains = experiment.optimizer, experiment.program is Program.train
+    asked = opt.lr_over_critical is not None
+    return [
+        (
+            "optimizer.lr_over_critical",
+            opt.lr_over_critical,
+            opt.lr_over_critical is None or 0 < opt.lr_over_critical < math.inf,
+            "null (optimizer.lr is the rate) or above 0 and finite",
+        ),
+        (
+            "optimizer.lr_over_critical",
+            opt.lr_over_critical,
+            not asked or (trains and gradient_descent(experiment)),
+            "null unless program=train and optimizer.name=sgd trains all, without weight decay, "
+            "layer rates and augmentation",
+        ),
+        (
+            "optimizer.lr",
+            opt.lr,
+            not asked or opt.lr == Optimizer().lr,
+            f"left out with optimizer.lr_over_critical={opt.lr_over_critical}, which sets it",
+        ),
+        (
+            "optimizer.stop",
+            opt.stop,
+            opt.stop == 0 or trains,
+            f"0 with program={experiment.program.name}",
+        ),
+        (
+            "optimizer.plateau",
+            opt.plateau,
+            opt.plateau == 0 or trains,
+            f"0 with program={experiment.program.name}",
+        ),
+    ]
 
 
 def ensemble_rules(experiment: Experiment) -> list[tuple[str, Any, bool, str]]:

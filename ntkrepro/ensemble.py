@@ -12,15 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from ntkrepro import data, function_space, gp, measure, models, records, train
+from ntkrepro import (
+    checkpoint,
+    data,
+    function_space,
+    gp,
+    measure,
+    models,
+    records,
+    termination,
+    train,
+)
 from ntkrepro.config import Experiment
 from ntkrepro.errors import RunFailed
 from ntkrepro.files import atomic
-from ntkrepro.kernels.empirical import spread
 from ntkrepro.setup import Setup, prepare
 from ntkrepro.side_by_side import Say
 from ntkrepro.weight_space import Tick, compiled
@@ -54,7 +62,7 @@ def run(experiment: Experiment, say: Say, tick: Tick) -> tuple[pd.DataFrame, dic
 
 def folder(experiment: Experiment) -> Path:
     """Where finished blocks wait."""
-    return records.path_of(experiment).with_suffix(".blocks")
+    return records.beside(experiment, "blocks")
 
 
 def members(setup: Setup, say: Say, tick: Tick) -> np.ndarray:
@@ -67,7 +75,7 @@ def members(setup: Setup, say: Say, tick: Tick) -> np.ndarray:
         if path.is_file():
             say(f"members {first} to {last - 1} are there already")
         else:
-            block = train_block(setup, first, last, share(tick, setup, first, last))
+            block = train_block(setup, first, last, path, share(tick, setup, first, last))
             with atomic(path) as file:
                 np.save(file, block)
         done.append(np.load(path))
@@ -87,22 +95,36 @@ def block_size(setup: Setup) -> int:
     return jax.device_count() * max(1, budget // each)
 
 
-def train_block(setup: Setup, first: int, last: int, tick: Tick) -> np.ndarray:
-    """Outputs [t, members, points] of members `first` to `last` - 1."""
+def train_block(setup: Setup, first: int, last: int, path: Path, tick: Tick) -> np.ndarray:
+    """Outputs [t, members, points] of members `first` to `last` - 1; `path` is the block's file."""
     experiment = setup.experiment
-    seeds = range(experiment.seed + first, experiment.seed + last)
-    drawn = [models.init(setup.model, jax.random.key(seed), setup.x_train) for seed in seeds]
-    params0 = jax.tree.map(lambda *leaves: spread(jnp.stack(leaves)), *drawn)
     program, task = compiled(setup, ("network",))
-    task = task._replace(params0=params0)
+    task = train.stack([task._replace(params0=member(setup, i)) for i in range(first, last)])
     title = f"members {first} to {last - 1} of {experiment.samples}"
-    seen = []
-    for step, omegas in train.run(program, task, ("network",), setup.steps, tick, members=True):
-        f = outputs_of(setup, params0, omegas["network"])
-        if not np.isfinite(f).all():
-            raise RunFailed(f"{title}: training diverged before step {step}; lower optimizer.lr")
-        seen.append(f)
+    path, like = path.with_suffix(".checkpoint"), train.start_members(program, task, ("network",))
+    found = checkpoint.load(path, title, like)
+    seen = list(found[2].get("outputs", ())) if found else []
+    keep = checkpoint.keeper(
+        path, experiment.checkpoint, title, lambda: {"outputs": np.stack(seen)} if seen else {}
+    )
+    steps = setup.steps[len(seen) :]
+    resume = found and found[:2]
+    with termination.deferred():
+        for step, omegas in train.run(
+            program, task, ("network",), steps, tick, members=True, keep=keep, resume=resume
+        ):
+            f = outputs_of(setup, task.params0, omegas["network"])
+            if not np.isfinite(f).all():
+                raise RunFailed(
+                    f"{title}: training diverged before step {step}; lower optimizer.lr"
+                )
+            seen.append(f)
     return np.stack(seen)
+
+
+def member(setup: Setup, i: int) -> Any:
+    """theta_0 of member i."""
+    return models.init(setup.model, jax.random.key(setup.experiment.seed + i), setup.x_train)
 
 
 def outputs_of(setup: Setup, params0: Any, omega: Any) -> np.ndarray:
@@ -117,7 +139,7 @@ def outputs_of(setup: Setup, params0: Any, omega: Any) -> np.ndarray:
 def gaussian_rows(setup: Setup) -> list[pd.DataFrame]:
     """Mean and standard deviation of the processes of infinitely wide networks."""
     nngp, theta = analytic_blocks(setup)
-    y, rate = setup.dataset.y_train, setup.experiment.optimizer.lr * setup.rate
+    y, rate = setup.dataset.y_train, setup.lr * setup.rate
     momentum, flow = setup.experiment.optimizer.momentum, setup.experiment.linearized.flow
     last, frames = setup.steps[-1:], []
     for name, steps, process in (

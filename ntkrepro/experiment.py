@@ -1,21 +1,25 @@
-"""A config becomes a record."""
+"""Configs become records."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from ntkrepro import convergence, ensemble, records, side_by_side
 from ntkrepro.config import Experiment
+from ntkrepro.errors import RunFailed
 from ntkrepro.provenance import provenance
 from ntkrepro.side_by_side import Say
 from ntkrepro.weight_space import Tick
 
-PROGRAMS = {
+Programs = dict[str, Callable[[list[Experiment], Say, Tick], list[Any]]]
+PROGRAMS: Programs = {  # all but `train` have packs of one
     "train": side_by_side.run,
-    "kernel_convergence": convergence.run,
-    "ensemble": ensemble.run,
+    "kernel_convergence": lambda pack, say, tick: [convergence.run(pack[0], say, tick)],
+    "ensemble": lambda pack, say, tick: [ensemble.run(pack[0], say, tick)],
 }
 
 
@@ -30,13 +34,35 @@ def run(
     loop, tick(step, loss=..., rmse=...) at each logged step.
     Raises UserError for input that can't be meant, RunFailed where training diverges.
     """
-    records.refuse_unwritable(experiment)
+    (outcome,) = run_pack([experiment], say, tick)
+    if isinstance(outcome, RunFailed):
+        raise outcome
+    return outcome
+
+
+def run_pack(pack: list[Experiment], say: Say, tick: Tick) -> list[Path | RunFailed]:
+    """The records of configs that differ in seed and learning rate alone, by one program.
+
+    In a pack a record that is there already stays. Raises UserError for what concerns all of them.
+    """
+    first = pack[0]
+    records.refuse_unwritable(first)
     began, about = time.perf_counter(), provenance()
-    x64 = jax.enable_x64(experiment.precision.name == "float64")
+    x64 = jax.enable_x64(first.precision.name == "float64")
     # a linearization may diverge where its network doesn't
     quiet = np.errstate(over="ignore", invalid="ignore")
     with x64, jax.default_matmul_precision("highest"), quiet:
-        frame, extra = PROGRAMS[experiment.program.name](experiment, say, tick)
-    about |= extra
-    about["seconds"]["all"] = round(time.perf_counter() - began, 3)
-    return records.write(experiment, frame, about)
+        results = PROGRAMS[first.program.name](pack, say, tick)
+    seconds = round((time.perf_counter() - began) / len(pack), 3)
+    outcomes: list[Path | RunFailed] = []
+    for experiment, result in zip(pack, results, strict=True):
+        if isinstance(result, RunFailed):
+            outcomes.append(result)
+            continue
+        frame, own = result
+        own["seconds"]["all"] = seconds
+        path, others = records.path_of(experiment), len(pack) > 1
+        there = others and path.is_file()
+        outcomes.append(path if there else records.write(experiment, frame, about | own))
+    records.beside(first, "checkpoint").unlink(missing_ok=True)
+    return outcomes

@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ntkrepro import flow, loss, measure, models, predict
 from ntkrepro.errors import UserError
 from ntkrepro.kernels import analytic, empirical
 from ntkrepro.measure import Trajectory
 from ntkrepro.setup import Setup
+
+LANCZOS = 1e-6  # relative error of the largest eigenvalue
 
 
 class Kernels(NamedTuple):
@@ -82,10 +85,10 @@ def trajectory(setup: Setup, theta: Kernels, with_weights: bool) -> Trajectory:
 def coefficients(setup: Setup, theta: Kernels, f0: np.ndarray) -> np.ndarray:
     """c_t [t, n, k] of predict.py at every logged step."""
     experiment, opt, y = setup.experiment, setup.experiment.optimizer, setup.dataset.y_train
-    name, lr = experiment.loss.name.name, opt.lr * experiment.loss.scale
+    name, lr = experiment.loss.name.name, setup.lr * experiment.loss.scale
     continuous = experiment.linearized.flow
     if name == "mse" and setup.schedule is None:
-        rate = opt.lr * setup.rate
+        rate = setup.lr * setup.rate
         return predict.coefficients(
             theta.spectrum, f0 - y, setup.steps, rate, continuous, opt.momentum
         )
@@ -109,7 +112,7 @@ def matrix_free(setup: Setup) -> Trajectory:
         setup.dataset.y_train,
         experiment.loss.name.name,
         setup.steps,
-        opt.lr * experiment.loss.scale,
+        setup.lr * experiment.loss.scale,
         opt.momentum,
     )
     x_train = setup.x_train[: experiment.log.train]
@@ -120,6 +123,18 @@ def matrix_free(setup: Setup) -> Trajectory:
         ]
     path = Trajectory(f_train[: len(x_train)] - moved[0], f_test - moved[1])
     return add_weights(setup, path, c)
+
+
+def largest_eigenvalue(setup: Setup) -> float:
+    """Of Theta(X, X) where that is not stored, or doesn't exist because BatchNorm mixes the batch:
+    then J J^T of all outputs at once. By Lanczos iterations."""
+    shape = setup.dataset.y_train.shape
+    theta = flow.matrix_free(setup.model, setup.params0, setup.x_train, setup.x_train)
+    with jax.enable_x64(True):
+        product = jax.jit(lambda v: theta(v.reshape(shape)).ravel())
+        operator = LinearOperator((shape[0] * shape[1],) * 2, product, dtype=np.float64)
+        start = np.random.default_rng(0).normal(size=operator.shape[0])
+        return float(eigsh(operator, 1, v0=start, tol=LANCZOS, return_eigenvectors=False)[0])
 
 
 def initial_outputs(setup: Setup) -> tuple[np.ndarray, np.ndarray]:

@@ -38,6 +38,11 @@ def stack(points: list[Trajectory]) -> Trajectory:
     return Trajectory(*(None if part[0] is None else np.stack(part) for part in parts))  # type: ignore
 
 
+def first(path: Trajectory, count: int) -> Trajectory:
+    """Its first `count` logged steps."""
+    return Trajectory(*(None if part is None else part[:count] for part in path))  # type: ignore
+
+
 def layer_weights(params: Any) -> dict[tuple[str, ...], jax.Array]:
     """Weight arrays by path in the network's order: layer1, layer2, ..., the readout last."""
     leaves = {path: leaf for path, leaf in flatten(params).items() if path[-1] == "w"}

@@ -126,9 +126,10 @@ def outputs(f0: ArrayLike, kernel: ArrayLike, c: np.ndarray) -> np.ndarray:
     return f0 - (np.swapaxes(moved, 1, 2) if kernel.ndim == 2 else moved)
 
 
-def critical_lr(spectrum: Spectrum, rate: float, momentum: float = 0.0) -> float:
-    """Largest stable learning rate 2 (1 + beta) / lambda_max, for `rate` of loss.kernel_rate."""
-    top = float(spectrum.values[-1]) * rate
+def critical_lr(largest: float, rate: float, momentum: float = 0.0) -> float:
+    """Largest stable learning rate 2 (1 + beta) / lambda_max of a train kernel whose largest
+    eigenvalue is given, for `rate` of loss.kernel_rate."""
+    top = largest * rate
     return 2 * (1 + momentum) / top if top > 0 else float("inf")
 
 

@@ -8,6 +8,7 @@ exists is done; it appears whole or not at all.
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,16 +45,27 @@ class Record(NamedTuple):
     provenance: dict[str, Any]
     paper: bool = False
 
+    @property
+    def lr(self) -> float:
+        """The learning rate of the run, which optimizer.lr_over_critical may have set."""
+        return self.provenance.get("lr", self.config["optimizer"]["lr"])
+
 
 def path_of(experiment: Experiment) -> Path:
     """Where the record of this config is, or will be."""
     return Path(experiment.results) / "runs" / f"{run_id(experiment)}.parquet"
 
 
+def beside(experiment: Experiment, what: str) -> Path:
+    """Where a run keeps what is not yet, or no more than, its record: <run_id>.<what>."""
+    return path_of(experiment).with_suffix(f".{what}")
+
+
 def write(experiment: Experiment, frame: pd.DataFrame, provenance: dict[str, Any]) -> Path:
     """Write a finished run. Raises RunFailed where the disk refuses; no part of it remains then."""
     path = path_of(experiment)
-    frame = frame.assign(time=experiment.optimizer.lr * frame["step"])
+    lr = provenance.get("lr", experiment.optimizer.lr)
+    frame = frame.assign(time=lr * frame["step"])
     table = pa.Table.from_pandas(frame[SCHEMA.names], SCHEMA, preserve_index=False)
     metadata = {
         "config": json.dumps(as_dict(experiment)),
@@ -79,6 +91,14 @@ def refuse_unwritable(experiment: Experiment) -> None:
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise RunFailed(f"can't write {folder}: {there} is no folder that may be written to")
+
+
+def remove_empty_folders(experiment: Experiment) -> None:
+    """Those that a run made which was refused before it wrote anything."""
+    folder = path_of(experiment).parent
+    with suppress(OSError):
+        folder.rmdir()
+        folder.parent.rmdir()
 
 
 def read(path: Path) -> Record | None:

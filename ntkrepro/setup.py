@@ -18,7 +18,8 @@ class Setup(NamedTuple):
     """x_train [n, d], x_test [m, d] (images: [n, h, w, c]) in the run's precision; `pick` and
     `norms` are measure.py's.
 
-    lr * `rate` * Theta drives the outputs (loss.kernel_rate); `schedule` [steps, batch] holds the
+    lr * `rate` * Theta drives the outputs (loss.kernel_rate), where lr is optimizer.lr until
+    optimizer.lr_over_critical has been measured; `schedule` [steps, batch] holds the
     minibatches, none = full batch.
     """
 
@@ -32,6 +33,7 @@ class Setup(NamedTuple):
     pick: measure.Pick
     norms: dict[tuple[str, ...], float]
     rate: float
+    lr: float
     schedule: np.ndarray | None
 
 
@@ -57,6 +59,7 @@ def prepare(experiment: Experiment) -> Setup:
         measure.pick_weights(params0, experiment.log.weights, experiment.seed),
         measure.full_norms(params0, dataset.n0, w_std, experiment.seed),
         experiment.loss.scale * kernel_rate(experiment.loss.name.name, len(x_train), k),
+        opt.lr,
         train.batch_schedule(experiment.seed, len(x_train), opt.batch, opt.steps),
     )
 

@@ -2,70 +2,102 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ntkrepro import data, function_space, measure, models, predict, weight_space
-from ntkrepro.config import Experiment, Space
-from ntkrepro.errors import UserError
+from ntkrepro.config import Experiment, Space, gradient_descent
+from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.function_space import Kernels
 from ntkrepro.kernels.empirical import MIXES
 from ntkrepro.measure import Trajectory
 from ntkrepro.setup import FUNCTION_SPACE, Setup, fits, outputs, prepare
-from ntkrepro.weight_space import Tick
+from ntkrepro.weight_space import Member, Tick
 
 Say = Callable[[str], None]
 
 
-def run(experiment: Experiment, say: Say, tick: Tick) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Rows of the record, and for its provenance the data's fingerprint and each side's seconds."""
-    setup = prepare(experiment)
-    frames, seconds = compute(setup, say, tick)
-    about = {"data": data.fingerprint(setup.dataset), "seconds": seconds}
-    return pd.concat(frames, ignore_index=True), about
+class Side(NamedTuple):
+    """A run before its training: rows, and what its linearization is predicted to do."""
+
+    setup: Setup
+    critical: float
+    frames: list[pd.DataFrame]
+    paths: dict[str, Trajectory]
+    seconds: float
 
 
-def compute(setup: Setup, say: Say, tick: Tick) -> tuple[list[pd.DataFrame], dict[str, float]]:
-    """Rows of every model and the seconds that each side took."""
-    function, weights = spaces(setup)
+Result = tuple[pd.DataFrame, dict[str, Any]]
+
+
+def run(experiments: list[Experiment], say: Say, tick: Tick) -> list[Result | RunFailed]:
+    """For each member of a pack, whose configs differ in seed and learning rate alone: rows of the
+    record, and for its provenance the data's fingerprint, each side's seconds and the rate used; or
+    why it failed.
+    """
+    setups = [prepare(experiment) for experiment in experiments]
+    function, weights = spaces(setups[0])
+    sides = [before(setup, function, say) for setup in setups]
+    names = ("network", "linearized") if weights else ("network",)
+    members = [Member(s.setup, s.critical, s.paths.get("ntk_empirical")) for s in sides]
+    trained, seconds = weight_space.trajectories(members, names, tick)
+    return [result(s, t, seconds, len(sides)) for s, t in zip(sides, trained, strict=True)]
+
+
+def before(setup: Setup, function: bool, say: Say) -> Side:
+    """Kernels at initialization, the critical learning rate, and with `function` what they say."""
     frames: list[pd.DataFrame] = []
     paths: dict[str, Trajectory] = {}
     critical, began = float("nan"), time.perf_counter()
-    if fits(setup):
-        theta = function_space.empirical_kernels(setup)
-        if gradient_descent(setup.experiment):
-            momentum = setup.experiment.optimizer.momentum
-            critical = predict.critical_lr(theta.spectrum, setup.rate, momentum)
+    theta = function_space.empirical_kernels(setup) if fits(setup) else None
+    fraction = setup.experiment.optimizer.lr_over_critical
+    if theta and gradient_descent(setup.experiment):
+        critical = critical_lr(setup, float(theta.spectrum.values[-1]))
+    elif fraction:
+        critical = critical_lr(setup, function_space.largest_eigenvalue(setup))
+    if fraction:
+        setup = setup._replace(lr=fraction * critical)
+    if theta or fraction:
         frames.append(stability_rows(setup, theta, critical))
+    if theta:
         warn(setup, critical, say)
-        if function:
-            paths["ntk_empirical"] = function_space.trajectory(setup, theta, with_weights=True)
+    if theta and function:
+        paths["ntk_empirical"] = function_space.trajectory(setup, theta, with_weights=True)
     elif function:
         paths["ntk_empirical"] = function_space.matrix_free(setup)
-    seconds = {"function_space": round(time.perf_counter() - began, 3)}
-    if function and fits(setup) and setup.experiment.linearized.analytic:
+    seconds = round(time.perf_counter() - began, 3)
+    if function and theta and setup.experiment.linearized.analytic:
         kernels = function_space.analytic_kernels(setup)
         paths["ntk_analytic"] = function_space.trajectory(setup, kernels, with_weights=False)
-    names = ("network", "linearized") if weights else ("network",)
-    reference = paths.get("ntk_empirical")
-    trained, spent = weight_space.trajectories(setup, names, critical, reference, tick)
-    seconds["training"] = spent
-    return [*frames, *all_rows(setup, {**trained, **paths})], seconds
+    return Side(setup, critical, frames, paths, seconds)
 
 
-def gradient_descent(experiment: Experiment) -> bool:
-    """Whether the steps are those of Eq. 20: then outputs move by the tangent kernel alone."""
-    opt = experiment.optimizer
-    plain = opt.name.name == "sgd" and opt.layer_rates.name == "same" and opt.weight_decay == 0
-    return plain and opt.train.name == "all" and not experiment.data.augment
+def critical_lr(setup: Setup, largest: float) -> float:
+    return predict.critical_lr(largest, setup.rate, setup.experiment.optimizer.momentum)
+
+
+def result(side: Side, trained: weight_space.Outcome, seconds: float, pack: int) -> Any:
+    """Rows up to where the run ended, and provenance."""
+    if isinstance(trained, RunFailed):
+        return trained
+    setup, count = side.setup, len(trained["network"].train)
+    paths = {name: measure.first(path, count) for name, path in {**trained, **side.paths}.items()}
+    frames = [*side.frames, *all_rows(setup, setup.steps[:count], paths)]
+    about = {
+        "data": data.fingerprint(setup.dataset),
+        "seconds": {"function_space": side.seconds, "training": round(seconds / pack, 3)},
+        "lr": setup.lr,
+        "pack": pack,
+    }
+    return pd.concat(frames, ignore_index=True), about
 
 
 def spaces(setup: Setup) -> tuple[bool, bool]:
     """Whether the linearized side runs in function space, and whether in weight space."""
     experiment, linearized = setup.experiment, setup.experiment.linearized
-    space, plain = linearized.space, gradient_descent(setup.experiment)
+    space, plain = linearized.space, gradient_descent(experiment)
     function = space in (Space.function, Space.both) or (linearized.flow and space is Space.auto)
     if function and not plain:
         raise UserError(
@@ -98,7 +130,7 @@ def warn(setup: Setup, critical: float, say: Say) -> None:
 
     On cross entropy the curvature is below that of mse, and its own rate is not known beforehand.
     """
-    lr = setup.experiment.optimizer.lr
+    lr = setup.lr
     if lr > critical and setup.experiment.loss.name.name == "mse":
         say(
             f"warning: optimizer.lr={lr:g} is {lr / critical:.3g} x the critical learning rate "
@@ -106,22 +138,24 @@ def warn(setup: Setup, critical: float, say: Say) -> None:
         )
 
 
-def stability_rows(setup: Setup, theta: Kernels, critical: float) -> pd.DataFrame:
+def stability_rows(setup: Setup, theta: Kernels | None, critical: float) -> pd.DataFrame:
     """Extreme eigenvalues of the empirical kernel, its rate, and the critical learning rate."""
-    values = theta.spectrum.values
-    quantities = {"lambda_max": values[-1], "lambda_min": values[0], "kernel_rate": setup.rate}
+    quantities = {"kernel_rate": setup.rate}
+    if theta:
+        values = theta.spectrum.values
+        quantities = {"lambda_max": values[-1], "lambda_min": values[0]} | quantities
     if np.isfinite(critical):
         quantities["lr_critical"] = critical
     return pd.concat([measure.rows("network", q, [0], [v], "train") for q, v in quantities.items()])
 
 
-def all_rows(setup: Setup, paths: dict[str, Trajectory]) -> list[pd.DataFrame]:
+def all_rows(setup: Setup, steps: list[int], paths: dict[str, Trajectory]) -> list[pd.DataFrame]:
     experiment = setup.experiment
     frames = measure.target_rows(setup.dataset, experiment.log.outputs)
     for name, path in paths.items():
         frames += measure.trajectory_rows(
             name,
-            setup.steps,
+            steps,
             path,
             paths["network"],
             setup.dataset,

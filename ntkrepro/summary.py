@@ -21,7 +21,7 @@ def kernel_convergence(record: Record) -> str:
 
 def train(record: Record) -> str:
     """Final loss, accuracy and RMSE against the network of every model, and lr over critical."""
-    rows, config = record.rows, record.config
+    rows = record.rows
     last = rows[(rows["step"] == rows["step"].max()) & (rows["index"] == 0)]
     lines = [
         f"{'':14}{'loss':>22}{'accuracy':>22}{'RMSE to network':>22}",
@@ -30,7 +30,7 @@ def train(record: Record) -> str:
     for model in [name for name in MODELS if name in set(last["model"])]:
         cells = [pair(last, model, quantity) for quantity in ("loss", "accuracy", "rmse")]
         lines.append(f"{model:14}" + "".join(f"{cell:>22}" for cell in cells))
-    lr, critical = config["optimizer"]["lr"], value(rows, "network", "lr_critical", "train")
+    lr, critical = record.lr, value(rows, "network", "lr_critical", "train")
     if critical is not None:
         lines.append(f"learning rate {lr:g} = {lr / critical:.3g} x critical ({critical:.4g})")
     return "\n".join(lines)

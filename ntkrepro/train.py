@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from ntkrepro import models
+from ntkrepro.kernels.empirical import spread
 from ntkrepro.linear import Apply, Factors, displaced, displaced_structured, from_factors
 from ntkrepro.loss import LOSSES
 
@@ -179,21 +180,33 @@ def advance(
     return _loop(program, task, states, first, last)
 
 
+_MEMBER: Any = {name: None if name in ("x", "y") else 0 for name in Task._fields}
+AXES = Task(**_MEMBER)  # of `stack`: members share x and y
+
+
+def stack(tasks: list[Task]) -> Task:
+    """One task for networks that differ in theta_0, lr, batches or augmentation: an axis in front.
+
+    The members are spread over all devices where their number allows.
+    """
+    shared = tasks[0]
+    nothing: Any = None
+    own = [task._replace(x=nothing, y=nothing) for task in tasks]
+    whole = jax.tree.map(lambda *leaves: spread(jnp.stack(leaves)), *own)
+    return whole._replace(x=shared.x, y=shared.y)
+
+
 @partial(jax.jit, static_argnames="program", donate_argnames="states")
 def advance_members(
     program: Program, task: Task, states: dict[str, Any], first: jax.Array, last: jax.Array
 ) -> dict[str, Any]:
-    """As `advance`, for networks that differ in theta_0 alone: one axis more, in front."""
-    shared = Task(None, *task[1:])
-
-    def one(params0: Any, states: dict[str, Any]) -> dict[str, Any]:
-        return _loop(program, shared._replace(params0=params0), states, first, last)
-
-    return jax.vmap(one)(task.params0, states)
+    """As `advance`, for a stacked task."""
+    loop = partial(_loop, program)
+    return jax.vmap(loop, (AXES, 0, None, None))(task, states, first, last)
 
 
 def start_members(program: Program, task: Task, names: tuple[str, ...]) -> dict[str, Any]:
-    return jax.vmap(lambda p: start(program, task._replace(params0=p), names))(task.params0)
+    return jax.vmap(lambda t: start(program, t, names), (AXES,))(task)
 
 
 def run(
@@ -203,14 +216,18 @@ def run(
     steps: list[int],
     tick: Callable[[int], None] = lambda step: None,
     members: bool = False,
+    keep: Callable[[int, Any], None] = lambda step, states: None,
+    resume: tuple[int, Any] | None = None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields (step, {name: omega}) at each of `steps`, ascending; tick(step) about every second.
 
-    Where a chunk ends changes no bit of the result. omega lives until the next is asked for.
-    `members`: theta_0 and omega have a leading axis, one network each.
+    `members`: a stacked task; omega then has its axis. `keep` gets what `resume` goes on from, as
+    often as `tick`. Where a chunk ends changes no bit of the result. omega lives until the next is
+    asked for.
     """
     begin, forward = (start_members, advance_members) if members else (start, advance)
-    states, now, size = begin(program, task, names), 0, 1
+    now, states = resume or (0, begin(program, task, names))
+    size = 1
     for target in steps:
         while now < target:
             stop, began = min(target, now + size), time.perf_counter()
@@ -219,6 +236,7 @@ def run(
             size = max(1, min(2 * size, round((stop - now) * CHUNK / max(seconds, 1e-6))))
             now = stop
             tick(now)
+            keep(now, states)
         yield now, {name: state[0] for name, state in states.items()}
 
 

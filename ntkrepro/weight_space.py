@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntkrepro import measure, models, train
+from ntkrepro import checkpoint, measure, models, records, termination, train
+from ntkrepro.config import run_id
 from ntkrepro.errors import RunFailed
 from ntkrepro.linear import factors_of
 from ntkrepro.loss import example_losses
@@ -19,38 +20,137 @@ from ntkrepro.setup import Setup, fits
 FEW_OUTPUTS = 2  # up to here displaced_structured is the cheaper linearization
 
 Tick = Callable[..., None]
+Kernels = dict[str, jax.Array]
+
+
+class Member(NamedTuple):
+    """One run of a pack: its critical learning rate, nan if unknown, and the linearization that was
+    predicted, for the RMSE that `tick` shows.
+    """
+
+    setup: Setup
+    critical: float
+    reference: Trajectory | None
+
+
+Point = dict[str, Trajectory]  # of every model at one step
+Outcome = dict[str, Trajectory] | RunFailed
 
 
 def trajectories(
-    setup: Setup, names: tuple[str, ...], critical: float, reference: Trajectory | None, tick: Tick
-) -> tuple[dict[str, Trajectory], float]:
-    """Train the named models together; what was seen of each, and the seconds of training alone.
+    members: list[Member], names: tuple[str, ...], tick: Tick
+) -> tuple[list[Outcome], float]:
+    """Train the named models of every member together, from the last checkpoint if there is one.
 
-    `reference` is the linearization that was predicted, for the RMSE that `tick` shows. Raises
-    RunFailed, naming lr over `critical`, where outputs are no longer finite.
+    Returns what was seen of each up to its end (`over`), or for a member whose outputs are no
+    longer finite a RunFailed that names lr over `critical`; and the seconds of training alone.
     """
-    program, task = compiled(setup, names)
-    points: dict[str, list[Trajectory]] = {name: [] for name in names}
+    experiment = members[0].setup.experiment
+    compilations = [compiled(member.setup, names) for member in members]
+    program, several = compilations[0][0], len(members) > 1
+    task = train.stack([t for _, t in compilations]) if several else compilations[0][1]
+    path = records.beside(experiment, "checkpoint")
+    name = " ".join(run_id(member.setup.experiment) for member in members)
+    begin = train.start_members if several else train.start
+    found = checkpoint.load(path, name, begin(program, task, names))
+    seen = [unpack(found[2], i) if found else [] for i in range(len(members))]
+    keep = checkpoint.keeper(path, experiment.checkpoint, name, lambda: pack(seen))
+    steps = members[0].setup.steps[max(map(len, seen)) :]
+    trained = train.run(program, task, names, steps, tick, several, keep, found and found[:2])
+    starts = [initial_kernels(member.setup) for member in members]
     seconds, began = 0.0, time.perf_counter()
-    kernels0: dict[str, jax.Array] | None = None
-    for step, omegas in train.run(program, task, names, setup.steps, tick):
-        seconds += time.perf_counter() - began
-        for name in names:
-            points[name].append(observe(program, setup, name, omegas[name]))
-        refuse_divergence(setup, points["network"], step, critical)
-        if setup.experiment.log.kernel:
-            kernels = kernels_of(setup, omegas["network"])
-            kernels0 = kernels0 or kernels
-            points["network"][-1] = with_kernels(setup, points["network"][-1], kernels, kernels0)
-        linear = reference.test[len(points["network"]) - 1] if reference else None
-        tick(step, **shown(setup, {name: seen[-1] for name, seen in points.items()}, linear))
-        began = time.perf_counter()
-    return {name: measure.stack(seen) for name, seen in points.items()}, round(seconds, 3)
+    with termination.deferred():
+        for step, omegas in trained:
+            seconds += time.perf_counter() - began
+            for i, member in enumerate(members):
+                if not over(member, seen[i]):
+                    own = jax.tree.map(lambda leaf: leaf[i], omegas) if several else omegas  # noqa: B023
+                    seen[i].append(observe_all(program, member.setup, own, starts[i]))
+            tick(step, **shown(members[0], seen[0]))
+            if all(over(member, points) for member, points in zip(members, seen, strict=True)):
+                break
+            began = time.perf_counter()
+    return [outcome(m, p) for m, p in zip(members, seen, strict=True)], round(seconds, 3)
 
 
-def with_kernels(
-    setup: Setup, point: Trajectory, now: dict[str, jax.Array], start: dict[str, jax.Array]
-) -> Trajectory:
+def pack(seen: list[list[Point]]) -> checkpoint.Seen:
+    """What checkpoint.py stores of all members: an array for each member, model and quantity."""
+    return {
+        f"{i}/{name}/{field}": values
+        for i, points in enumerate(seen)
+        for name in (points[0] if points else ())
+        for field, values in measure.stack([p[name] for p in points])._asdict().items()
+        if values is not None
+    }
+
+
+def unpack(stored: checkpoint.Seen, i: int) -> list[Point]:
+    """The points of member i."""
+    own = {tuple(key.split("/")[1:]): v for key, v in stored.items() if key.startswith(f"{i}/")}
+    count = len(next(iter(own.values()))) if own else 0
+    names = list(dict.fromkeys(name for name, _ in own))
+    return [
+        {
+            name: Trajectory(**{field: v[t] for (n, field), v in own.items() if n == name})
+            for name in names
+        }
+        for t in range(count)
+    ]
+
+
+def over(member: Member, points: list[Point]) -> bool:
+    """Whether a run has ended: it diverged, or optimizer.stop or optimizer.plateau was reached."""
+    if not points:
+        return False
+    setup, opt = member.setup, member.setup.experiment.optimizer
+    if not finite(points[-1]["network"]):
+        return True
+    if not (opt.stop or opt.plateau):
+        return False
+    losses = [train_loss(setup, point["network"]) for point in points]
+    now = setup.steps[len(points) - 1]
+    before = [loss for step, loss in zip(setup.steps, losses, strict=False) if step <= now / 2]
+    flat = bool(now and before) and losses[-1] > (1 - opt.plateau) * before[-1]
+    return losses[-1] < opt.stop or (opt.plateau > 0 and flat)
+
+
+def outcome(member: Member, points: list[Point]) -> Outcome:
+    """The trajectories of a member, with how far its kernels have moved."""
+    setup, critical = member.setup, member.critical
+    if not finite(points[-1]["network"]):
+        lr, steps = setup.lr, [0, *setup.steps]
+        known = f" is {lr / critical:.3g} x the critical learning rate {critical:.4g}"
+        return RunFailed(
+            f"training diverged between step {steps[len(points) - 1]} and step "
+            f"{steps[len(points)]}: optimizer.lr={lr:g}"
+            f"{known if np.isfinite(critical) else ''}; lower optimizer.lr"
+        )
+    return {name: measure.stack([point[name] for point in points]) for name in points[0]}
+
+
+def finite(point: Trajectory) -> bool:
+    return bool(np.isfinite(point.train).all() and np.isfinite(point.test).all())
+
+
+def observe_all(
+    program: train.Program, setup: Setup, omegas: dict[str, Any], start: Kernels | None
+) -> Point:
+    """Every model at one step, and how far the network's kernels have moved."""
+    point = {name: observe(program, setup, name, omega) for name, omega in omegas.items()}
+    if start and finite(point["network"]):
+        now = kernels_of(setup, omegas["network"])
+        point["network"] = with_kernels(setup, point["network"], now, start)
+    return point
+
+
+def initial_kernels(setup: Setup) -> Kernels | None:
+    """The kernels at theta_0, where their change is logged."""
+    if not setup.experiment.log.kernel:
+        return None
+    return kernels_of(setup, jax.tree.map(jnp.zeros_like, setup.params0))
+
+
+def with_kernels(setup: Setup, point: Trajectory, now: Kernels, start: Kernels) -> Trajectory:
     """How far the kernels have moved; the distance of Eq. S48 where the bound can be measured."""
     point = point._replace(kernel_change=measure.relative_change(now, start))
     experiment = setup.experiment
@@ -82,7 +182,7 @@ def compiled(setup: Setup, names: tuple[str, ...]) -> tuple[train.Program, train
         setup.params0,
         setup.x_train,
         jnp.asarray(setup.dataset.y_train, dtype),
-        jnp.asarray(opt.lr, dtype),
+        jnp.asarray(setup.lr, dtype),
         None if setup.schedule is None else jnp.asarray(setup.schedule),
         models.layer_rates(setup.model, setup.params0, setup.x_train) if s33 else None,
         jax.random.fold_in(jax.random.key(experiment.seed), 1),
@@ -118,29 +218,25 @@ def _outputs(
     return train.applies(program, params0)[name](omega, x)
 
 
-def kernels_of(setup: Setup, omega: Any) -> dict[str, jax.Array]:
+def kernels_of(setup: Setup, omega: Any) -> Kernels:
     """Empirical NTK and NNGP on the first `log.outputs` train points."""
     x = setup.x_train[: setup.experiment.log.outputs]
     return measure.kernels(setup.model, train.add(setup.params0, omega), x)
 
 
-def refuse_divergence(setup: Setup, seen: list[Trajectory], step: int, critical: float) -> None:
-    if not all(np.isfinite(f).all() for f in (seen[-1].train, seen[-1].test)):
-        lr, last = setup.experiment.optimizer.lr, setup.steps[max(len(seen) - 2, 0)]
-        known = f" is {lr / critical:.3g} x the critical learning rate {critical:.4g}"
-        raise RunFailed(
-            f"training diverged between step {last} and step {step}: optimizer.lr={lr:g}"
-            f"{known if np.isfinite(critical) else ''}; lower optimizer.lr"
-        )
-
-
-def shown(setup: Setup, now: dict[str, Trajectory], linear: np.ndarray | None) -> dict[str, float]:
-    """Train loss of the network and test RMSE to its linearization, for the progress bar."""
-    network, name = now["network"], setup.experiment.loss.name.name
+def train_loss(setup: Setup, network: Trajectory) -> float:
+    """The mean loss that is descended, without loss.scale, on the train points that are logged."""
     y = setup.dataset.y_train[: len(network.train)]
-    values = {"loss": float(example_losses(name, network.train, y).mean())}
-    if linear is None and "linearized" in now:
-        linear = now["linearized"].test
+    return float(example_losses(setup.experiment.loss.name.name, network.train, y).mean())
+
+
+def shown(member: Member, points: list[Point]) -> dict[str, float]:
+    """Train loss of the network and test RMSE to its linearization, for the progress bar."""
+    network = points[-1]["network"]
+    values = {"loss": train_loss(member.setup, network)}
+    linear = member.reference.test[len(points) - 1] if member.reference else None
+    if linear is None and "linearized" in points[-1]:
+        linear = points[-1]["linearized"].test
     if linear is not None:
         values["rmse"] = float(np.sqrt(np.mean((network.test - linear) ** 2)))
     return values

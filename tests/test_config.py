@@ -2,7 +2,6 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import product
 from operator import attrgetter
 
 import pytest
@@ -11,8 +10,7 @@ from ntkrepro import config
 from ntkrepro.config import Data, Experiment, Log, Optimizer, compose, flat, run_id
 from ntkrepro.errors import UserError
 
-LABELS = {"name", "scale", "results", "data.dir", "sweep"}
-FIELDS = [key for key in flat(Experiment()) if key not in LABELS]
+FIELDS = [key for key in flat(Experiment()) if key not in config.LABELS]
 
 
 def base():
@@ -53,6 +51,7 @@ def perturbed(key):
         (["experiment=digits", "model.activation=relu", "data.seed=0"], []),
         (["scale=laptop"], ["scale=paper"]),  # the digits have the same numbers at both
         (["results=elsewhere", "data.dir=/elsewhere", "name=mine"], []),
+        (["checkpoint=1", "pack=4", "workers=3"], []),
     ],
 )
 def test_run_id_does_not_depend_on_notation(first, second):
@@ -124,30 +123,40 @@ def test_scales_grow(name):
         assert work("laptop") < work("paper")
 
 
-def listed(argument):
-    """The single arguments that KEY=A,B,... stands for; quotes may hold a comma."""
-    key, _, values = argument.partition("=")
-    return [f"{key}={value}" for value in re.findall(r"'[^']*'|[^,]+", values)]
+def test_expand_reads_sweeps_as_hydra_does():
+    words = ["experiment=weight_change,digits", "scale=smoke", "seed=range(3,5)"]
+    words += ["data.classes=[a,b],[c]", "data.targets=onehot", "optimizer.batch=null,4"]
+    words += ["model.activation=relu,'erf'"]
+    points = config.expand(words)
+    assert len(points) == len({run_id(point) for point in points}) == (3 + 1) * 2 * 2 * 2 * 2
+    assert {point.name for point in points} == {"weight_change", "digits"}
+    assert {point.seed for point in points} == {3, 4}
+    assert {tuple(point.data.classes) for point in points} == {("a", "b"), ("c",)}
+    assert {point.optimizer.batch for point in points} == {None, 4}
+    assert {point.model.activation.name for point in points} == {"relu", "erf"}
 
 
-@pytest.mark.parametrize("fixed", [[], ["model.width=5"], ["seed=7", "model.width=5"]])
-@pytest.mark.parametrize("name", config.experiments())
-def test_a_sweep_runs_what_the_figures_ask_for(name, fixed):
-    """Point by point: the arguments of Hydra's multiruns against `expand`."""
-    words = [f"experiment={name}", "scale=smoke", *fixed]
-    ran = set()
-    for arguments in config.sweeps(words):
-        lists = [listed(argument) for argument in arguments]
-        ran |= {run_id(compose(point)) for point in product(*lists)}
-    assert ran == {run_id(point) for point in config.expand(words)}
+@pytest.mark.parametrize("words", [["seed=1,"], ["model.width=a,b"], ["model.width=4,0"]])
+def test_expand_refuses_a_sweep_with_a_bad_value(words):
+    with pytest.raises(UserError):
+        config.expand(words)
+
+
+def test_interpolations_of_a_sweep_are_resolved_at_every_point():
+    """lr = eta / width, of the experiment's own grid."""
+    words = ["experiment=parametrization", "scale=smoke", "model.width=8,16"]
+    standard = [p for p in config.expand(words) if p.model.parametrization.name == "standard"]
+    rates = [{p.optimizer.lr * w for p in standard if p.model.width == w} for w in (8, 16)]
+    assert rates[0] == rates[1] != set()
+    assert len({p.optimizer.lr for p in standard}) > len(rates[0])
 
 
 def test_a_sweep_over_scales_takes_the_grid_of_each():
     both, *alone = (
-        config.sweeps(["experiment=weight_change", f"scale={scale}"])
+        {run_id(p) for p in config.expand(["experiment=weight_change", f"scale={scale}"])}
         for scale in ("smoke,laptop", "smoke", "laptop")
     )
-    assert sorted(map(sorted, both)) == sorted(map(sorted, alone[0] + alone[1]))
+    assert both == alone[0] | alone[1]
 
 
 def test_expand_is_the_product_of_each_grid_without_repeats():

@@ -73,11 +73,11 @@ def test_blocks_are_kept_and_a_run_goes_on_where_it_was_cut_off(tmp_path, monkey
     monkeypatch.setattr(ensemble, "MEMORY", {jax.default_backend(): 2 * each})
     real, calls = ensemble.train_block, []
 
-    def dies(setup, first, last, tick):
+    def dies(setup, first, last, path, tick):
         calls.append(first)
         if first == 4:
             raise KeyboardInterrupt
-        return real(setup, first, last, tick)
+        return real(setup, first, last, path, tick)
 
     monkeypatch.setattr(ensemble, "train_block", dies)
     with pytest.raises(KeyboardInterrupt):

@@ -19,7 +19,7 @@ def draw(records: dict[str, list[Record]]) -> Figure:
     panels.curves(axes[1, 1], record, "accuracy", "accuracy")
     axes[1, 0].set_yscale("log")
     panels.solid_and_dashed(axes[0, 0])
-    if record.config["optimizer"]["lr"] == 1:  # then time is the step, as on the poster
+    if record.lr == 1:  # then time is the step, as on the poster
         for ax in axes.flat:
             ax.set_xlabel("step")
     return figure

@@ -44,7 +44,7 @@ def logits(ax: Axes, record: Record, split: str, title: str) -> None:
         for model in ("network", linear_model(record))
     )
     for frame in (network, linear):
-        frame.index = (frame.index / record.config["optimizer"]["lr"]).round().astype(int)
+        frame.index = (frame.index / record.lr).round().astype(int)
     panels.pairs(ax, network, linear, 2 * POINTS)
     ax.set(title=title, xscale="log", xlabel="step", ylabel="$f_t(x)$")
 

@@ -157,7 +157,7 @@ def settings(record: Record) -> str:
     batch = f", batch {opt['batch']}" if opt["batch"] else ""
     return (
         f"{model['activation']}, L={model['depth']}, n={model['width']}, |D|={data['train']}, "
-        f"$\\eta$={opt['lr']:.3g}{momentum}{batch}, $\\sigma_w^2$={model['w_var']:g}{biases}"
+        f"$\\eta$={record.lr:.3g}{momentum}{batch}, $\\sigma_w^2$={model['w_var']:g}{biases}"
     )
 
 

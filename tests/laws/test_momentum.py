@@ -94,5 +94,7 @@ def test_reference_values():
         for split, side in (("train", "ntk_dd"), ("test", "ntk_td")):
             f = predict.outputs(v[f"fx_{split}_0"], v[side], c)
             assert error(f, v[f"{stored}_{split}"]) < ORACLE
-    critical = predict.critical_lr(spectrum, loss.kernel_rate("mse", *v["y_train"].shape), 0.9)
+    critical = predict.critical_lr(
+        spectrum.values[-1], loss.kernel_rate("mse", *v["y_train"].shape), 0.9
+    )
     assert critical == pytest.approx(float(v["max_lr_ntk_mom0.9"]), rel=ORACLE)

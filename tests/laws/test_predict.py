@@ -126,7 +126,7 @@ def test_above_the_critical_rate_gradient_descent_grows_and_below_it_does_not():
     model = fc()
     params0, x, y, x_test = problem(model)
     kernel = predict.spectrum(empirical.ntk(model, params0, x))
-    critical = predict.critical_lr(kernel, loss.kernel_rate("mse", *y.shape))
+    critical = predict.critical_lr(kernel.values[-1], loss.kernel_rate("mse", *y.shape))
     sizes = []
     for factor in (0.99, 1.01):
         f = closed_form(model, params0, x, y, x_test, [0, 3000], factor * critical)[0]
@@ -151,7 +151,9 @@ def test_reference_values():
     assert (
         error(predict.outputs(v["fx_test_0"], v["ntk_td"], c), v["ref_disc_gd_mse_test"]) < ORACLE
     )
-    assert predict.critical_lr(spectrum, c0) == pytest.approx(float(v["max_lr_ntk"]), rel=ORACLE)
+    assert predict.critical_lr(spectrum.values[-1], c0) == pytest.approx(
+        float(v["max_lr_ntk"]), rel=ORACLE
+    )
 
 
 def test_reference_values_of_a_network():
