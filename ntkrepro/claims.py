@@ -378,3 +378,44 @@ def change_claims(records: list[Record]) -> list[Claim]:
             )
         )
     return claims
+
+
+def final_rmse(records: list[Record]) -> pd.DataFrame:
+    """Test RMSE to the linearization at each run's end: width, depth, train (|D|), seed, value."""
+    rows = []
+    for record in records:
+        model, line = record.config["model"], series(record, linear_model(record), "rmse", "test")
+        keys = {key: model[key] for key in ("width", "depth")}
+        keys |= {"train": record.config["data"]["train"], "seed": record.config["seed"]}
+        rows.append(keys | {"value": line["value"].iloc[-1]})
+    return pd.DataFrame(rows)
+
+
+def rmse_claims(
+    by_depth: list[Record], by_data: list[Record], cnn: list[Record], wrn: list[Record]
+) -> list[Claim]:
+    """8a: RMSE ~ 1/n at every depth; 8b: ~ |D|; 8c, 8d: falls with width. One for each line."""
+    claims = []
+    for depth, rows in final_rmse(by_depth).groupby("depth"):
+        what = f"Fully connected, L={depth}: final RMSE ~ 1/n: slope in n"
+        slope = slopes.of(rows, "width")
+        claims.append(slope_claim(f"8a L={depth}", what, "§3.3.1, Figure 8", slope, -1, 0.3))
+    for width, rows in final_rmse(by_data).groupby("width"):
+        what = f"Fully connected, n={width}: final RMSE ~ |D|: slope in |D|"
+        slope = slopes.of(rows, "train")
+        claims.append(slope_claim(f"8b n={width}", what, "§3.3.1, Figure 8", slope, 1, 0.4))
+    for name, words, runs in (("8c", "Convolutional, L", cnn), ("8d", "Wide residual, N", wrn)):
+        for depth, rows in final_rmse(runs).groupby("depth"):
+            slope = slopes.of(rows, "width")
+            claims.append(
+                Claim(
+                    f"{name} {words[-1]}={depth}",
+                    f"{words}={depth}: final RMSE falls with width: slope in n",
+                    "Figure 8",
+                    slope.value,
+                    slope.interval,
+                    "< 0 with 95 % confidence",
+                    verdict(slope.interval[1] < 0, bool(np.isfinite(slope.value))),
+                )
+            )
+    return claims

@@ -132,13 +132,12 @@ def walk(points: "list[Experiment]", since: float) -> dict[str, UserError]:
         assert record
         print(f"wrote {outcome}{': ' if chosen else ''}{chosen}\n{summary(record)}", flush=True)
 
-    found = {config.run_id(point): records.read(records.path_of(point)) for point in points}
-    there = [record for record in found.values() if record]
-    if len(points) == len(there) == 1:
-        print(f"{records.path_of(points[0])} is there already (same config)\n{summary(there[0])}")
+    there = [path for point in points if records.is_done(path := records.path_of(point))]
+    if len(points) == 1 and there and (record := records.read(there[0])):
+        print(f"{there[0]} is there already (same config)\n{summary(record)}")
     elif there:
         print(f"{len(there)} of {len(points)} points are there already", flush=True)
-    if len(there) < len(points):
+    if not all(records.path_of(point).is_file() for point in points):
         from ntkrepro import grid
 
         grid.run(points, tell, since)

@@ -1,5 +1,6 @@
 """Configs become records."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import platformdirs
 
 from ntkrepro import convergence, ensemble, records, side_by_side
 from ntkrepro.config import Experiment
@@ -15,12 +17,22 @@ from ntkrepro.provenance import provenance
 from ntkrepro.side_by_side import Say
 from ntkrepro.weight_space import Tick
 
+COMPILATION = 0.2  # seconds from which on a compiled program is kept
+
 Programs = dict[str, Callable[[list[Experiment], Say, Tick], list[Any]]]
 PROGRAMS: Programs = {  # all but `train` have packs of one
     "train": side_by_side.run,
     "kernel_convergence": lambda pack, say, tick: [convergence.run(pack[0], say, tick)],
     "ensemble": lambda pack, say, tick: [ensemble.run(pack[0], say, tick)],
 }
+
+
+def share_compilations() -> None:
+    """Keep compiled programs for later processes, unless $JAX_COMPILATION_CACHE_DIR says where."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = platformdirs.user_cache_path("ntkrepro") / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", COMPILATION)
 
 
 def run(
@@ -47,6 +59,7 @@ def run_pack(pack: list[Experiment], say: Say, tick: Tick) -> list[Path | RunFai
     """
     first = pack[0]
     records.refuse_unwritable(first)
+    share_compilations()
     began, about = time.perf_counter(), provenance()
     x64 = jax.enable_x64(first.precision.name == "float64")
     # a linearization may diverge where its network doesn't

@@ -8,9 +8,10 @@ exists is done; it appears whole or not at all.
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +21,7 @@ from ntkrepro.config import RECORDS_VERSION, Experiment, as_dict, run_id, stored
 from ntkrepro.errors import RunFailed
 from ntkrepro.files import atomic
 
+T = TypeVar("T")
 TEXT = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
@@ -101,20 +103,36 @@ def remove_empty_folders(experiment: Experiment) -> None:
         folder.parent.rmdir()
 
 
+def is_done(path: Path) -> bool:
+    """Whether a run is stored, by its file's footer. A damaged file is set aside as `.corrupt`."""
+    return path.is_file() and _read(path, lambda: _named(pq.read_schema(path), path)) is not None
+
+
 def read(path: Path) -> Record | None:
     """A stored run, or none where there is none. A damaged file is set aside as `.corrupt`."""
-    if not path.is_file():
-        return None
+    return _read(path, lambda: _record(path)) if path.is_file() else None
+
+
+def _record(path: Path) -> Record:
+    table = pq.read_table(path, page_checksum_verification=True)
+    config, provenance = _named(table.schema, path)
+    return Record(table.to_pandas(), config, provenance)
+
+
+def _named(schema: pa.Schema, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Config and provenance. Raises ValueError or KeyError where they are not this file's."""
+    metadata = schema.metadata or {}
+    config, provenance = (json.loads(metadata[key]) for key in (b"config", b"provenance"))
+    if stored_id(config, int(metadata[b"records_version"])) != path.stem:
+        raise ValueError("its config is another run's")
+    return config, provenance
+
+
+def _read(path: Path, what: Callable[[], T]) -> T | None:
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
-        metadata = table.schema.metadata or {}
-        config, provenance = (json.loads(metadata[key]) for key in (b"config", b"provenance"))
-        if stored_id(config, int(metadata[b"records_version"])) != path.stem:
-            raise ValueError("its config is another run's")
-        rows = table.to_pandas()
+        return what()
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         aside = path.with_suffix(path.suffix + ".corrupt")
         path.replace(aside)
         print(f"warning: {path} is damaged ({error}); set aside as {aside}", file=sys.stderr)
         return None
-    return Record(rows, config, provenance)

@@ -110,8 +110,8 @@ def over(member: Member, points: list[Point]) -> bool:
     losses = [train_loss(setup, point["network"]) for point in points]
     now = setup.steps[len(points) - 1]
     before = [loss for step, loss in zip(setup.steps, losses, strict=False) if step <= now / 2]
-    flat = bool(now and before) and losses[-1] > (1 - opt.plateau) * before[-1]
-    return losses[-1] < opt.stop or (opt.plateau > 0 and flat)
+    flat = bool(now and before) and abs(losses[-1] / before[-1] - 1) < opt.plateau
+    return losses[-1] < opt.stop or flat
 
 
 def outcome(member: Member, points: list[Point]) -> Outcome:

@@ -24,6 +24,7 @@ FIGURES = {  # name -> module
     "5": "fig5",
     "6": "fig6",
     "7": "fig7",
+    "8": "fig8",
     "S1": "figS1",
     "S2": "figS2",
     "S3": "figS3",

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatterMathtext, LogLocator
 
+from ntkrepro import slopes
 from ntkrepro.claims import collect, linear_model, outputs_per_example, series, table
 from ntkrepro.files import atomic
 from ntkrepro.records import Record
@@ -164,6 +165,12 @@ def settings(record: Record) -> str:
 def power(ax: Axes, x: np.ndarray, anchor: float, exponent: float, label: str) -> None:
     """A dashed reference line through (x[0], anchor)."""
     ax.plot(x, anchor * (x / x[0]) ** exponent, color="0.35", ls="--", lw=1, label=label)
+
+
+def exponent(rows: pd.DataFrame, x: str) -> str:
+    """n^slope of a power law through the rows' values."""
+    slope = slopes.of(rows, x).value
+    return "" if np.isnan(slope) else f"$n^{{{slope:.2f}}}$"
 
 
 def log_log(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
