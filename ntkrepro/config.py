@@ -166,7 +166,8 @@ class Optimizer:
     steps: int = 1024
     batch: int | None = None  # none = full batch
     stop: float = 0.0  # a run ends at the first logged step whose train loss is below this,
-    plateau: float = 0.0  # or changed by less than this fraction while the number of steps doubled
+    # or, from step 1 / plateau on, changed by less than this fraction while the steps doubled
+    plateau: float = 0.0
 
 
 @dataclass

@@ -110,7 +110,8 @@ def over(member: Member, points: list[Point]) -> bool:
     losses = [train_loss(setup, point["network"]) for point in points]
     now = setup.steps[len(points) - 1]
     before = [loss for step, loss in zip(setup.steps, losses, strict=False) if step <= now / 2]
-    flat = bool(now and before) and abs(losses[-1] / before[-1] - 1) < opt.plateau
+    late = opt.plateau > 0 and now >= 1 / opt.plateau
+    flat = late and abs(losses[-1] / before[-1] - 1) < opt.plateau
     return losses[-1] < opt.stop or flat
 
 
