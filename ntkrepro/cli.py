@@ -2,10 +2,10 @@
 
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 from ntkrepro.errors import RunFailed, UserError
@@ -78,20 +78,17 @@ def run(arguments: list[str]) -> None:
     words = [word for word in words if word not in hydra]
     points, since = config.expand(words), time.time()
     if hydra:
-        launch(points[0].workers, hydra, partial(worker, words=words, since=since))
+        launch(points, hydra, partial(worker, words=words, since=since))
         told = {}
     else:
         told = walk(points, since)
     refuse_missing(points, told)
 
 
-def launch(workers: int, hydra: list[str], task: "Task") -> None:
+def launch(points: "list[Experiment]", hydra: list[str], task: "Task") -> None:
     """`workers` processes by Hydra's launcher: one job each, all of them walk the same grid."""
-    jobs = ",".join(str(i + 1) for i in range(workers))
-    with tempfile.TemporaryDirectory() as folder:  # Hydra writes a file that nobody reads
-        named = any(word.startswith("hydra.sweep.dir=") for word in hydra)
-        place = [] if named else [f"hydra.sweep.dir={folder}"]
-        hydra_main(["--multirun", f"workers={jobs}", *hydra, *place], task)
+    jobs = ",".join(str(i + 1) for i in range(points[0].workers))
+    hydra_main(["--multirun", f"workers={jobs}", f"results='{points[0].results}'", *hydra], task)
 
 
 def worker(composed: "DictConfig", words: list[str], since: float) -> None:
@@ -175,7 +172,10 @@ def status(arguments: list[str]) -> None:
 
 
 def hydra_main(arguments: list[str], task: "Task") -> None:
-    """`@hydra.main` over `task`, with Hydra's errors told our way. Raises UserError."""
+    """`@hydra.main` over `task`, with Hydra's and its launchers' errors told our way.
+
+    Raises UserError.
+    """
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -191,10 +191,23 @@ def hydra_main(arguments: list[str], task: "Task") -> None:
         entry(task)()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(config.explain(error, arguments)) from error
+    except OSError as error:  # hydra.sweep.dir
+        raise RunFailed(f"can't write the results folder: {error}") from error
+    except Exception as error:
+        if not from_launcher(error):
+            raise
+        text = "; ".join(str(error).strip().splitlines()[:2])
+        raise RunFailed(f"the launcher failed, finished points are kept: {text}") from error
     finally:
         os.environ.pop("HYDRA_FULL_ERROR")
         if asked is not None:
             os.environ["HYDRA_FULL_ERROR"] = asked
+
+
+def from_launcher(error: Exception) -> bool:
+    """Whether a launcher raised it: a cluster that refuses the jobs, a worker that was killed."""
+    frames = [frame.f_globals["__name__"] for frame, _ in walk_tb(error.__traceback__)]
+    return any(name.startswith("hydra_plugins.") for name in frames)
 
 
 def figures(arguments: list[str]) -> None:
