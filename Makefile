@@ -12,7 +12,7 @@ demo: $(VENV)/installed  ## the default experiment and its figure, on embedded d
 	$(BIN)/ntkrepro run
 	$(BIN)/ntkrepro figures digits
 
-test: $(VENV)/installed  ## every test; those on CIFAR-10 and MNIST skip where neither is prepared
+test: $(VENV)/installed  ## every test; those on CIFAR-10, MNIST and Slurm skip where there is none
 	$(BIN)/python -m pytest
 
 quick: $(VENV)/installed  ## the tests that take less than a few seconds each

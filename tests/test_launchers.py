@@ -1,0 +1,117 @@
+"""Sweeps through Hydra's launchers: processes of this machine, and a real Slurm.
+
+The Slurm is the one that scripts/slurm.sh starts; .ci/run does, and lets none of these skip.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ntkrepro import records
+from tests.conftest import COMMAND, TINY
+
+pytestmark = pytest.mark.slow
+
+SCRIPT = Path(__file__).parents[1] / "scripts/slurm.sh"
+STATE = Path("/run/ntkrepro-slurm")
+
+
+def slurm(*words: str) -> str:
+    """What a command of Slurm prints."""
+    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def await_(ready: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def queue() -> Callable[[], list[str]]:
+    """queue(): the ids of the jobs that wait or run in the Slurm of scripts/slurm.sh."""
+    status = subprocess.run([SCRIPT, "status"], capture_output=True, text=True, timeout=60)
+    if status.returncode or os.environ.get("SLURM_CONF") != str(STATE / "slurm.conf"):
+        pytest.skip('no Slurm of ours here; start it: eval "$(scripts/slurm.sh start)"')
+    return lambda: slurm("squeue", "--noheader", "--array", "--format=%i").split()
+
+
+@pytest.fixture(params=["joblib", "slurm_local"])
+def launcher(request: pytest.FixtureRequest) -> str:
+    if request.param == "slurm_local":
+        request.getfixturevalue("queue")
+    return request.param
+
+
+def test_a_sweep_computes_its_good_points_and_tells_the_bad_one(ntkrepro, tmp_path, launcher):
+    words = ("experiment=digits", "scale=smoke", *TINY, "model.width=4,0,5")
+    done = ntkrepro("run", "-m", *words, f"hydra/launcher={launcher}")
+    assert done.returncode == 2, done.stderr
+    assert "model.width=0: must be at least 1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "sacct" not in done.stdout + done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"results"}
+    found = [records.read(path).config for path in tmp_path.glob("results/runs/*.parquet")]
+    assert sorted(config["model"]["width"] for config in found) == [4, 5]
+    logs = "".join(path.read_text() for path in tmp_path.glob("results/workers/*.out"))
+    assert logs.count("wrote results/runs/") == (2 if launcher == "slurm_local" else 0)
+
+
+def test_a_worker_that_is_cut_off_goes_on_from_its_checkpoint(tmp_path, queue):
+    """Cut off by the signal that the preset asks for before a time limit, then by preemption."""
+    words = ("-m", "seed=0,1", "hydra/launcher=slurm_local")
+    script = Path(__file__).with_name("cut_off.py")
+
+    def notes() -> list[str]:
+        return [path.read_text() for path in sorted(tmp_path.glob("results/[01]"))]
+
+    with subprocess.Popen([sys.executable, script, *words], cwd=tmp_path) as head:
+        await_(lambda: notes() == ["started", "started"])
+        preempted, limited = sorted(queue())
+        slurm("scancel", "--signal=TERM", limited)
+        await_(lambda: notes() == ["started", "done"])
+        slurm("scontrol", "requeue", preempted)
+        assert head.wait(timeout=120) == 0
+    assert notes() == ["done", "done"]
+    (batch,) = tmp_path.glob("results/workers/*_submission.sh")
+    assert "#SBATCH --signal=TERM@120\n" in batch.read_text()
+
+
+def test_a_cancelled_worker_is_told_and_stays_cancelled(tmp_path, queue):
+    words = (*TINY, "optimizer.steps=1000000000", "seed=0,1", "hydra/launcher=slurm_local")
+    head = subprocess.Popen(
+        [COMMAND, "run", "-m", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    with head:
+        await_(lambda: len(queue()) == 2 and list(tmp_path.glob("results/workers/*.out")))
+        slurm("scancel", *queue())
+        assert head.wait(timeout=120) == 1
+        assert head.stderr
+        told = head.stderr.read()
+    assert "has not produced any output (state: CANCELLED)" in told
+    assert "Traceback" not in told
+    await_(lambda: not queue())
+
+
+def test_jobs_that_slurm_refuses_are_told(ntkrepro, queue):
+    words = ("run", "-m", "seed=0,1", "hydra/launcher=slurm", "hydra.launcher.partition=none_such")
+    done = ntkrepro(*words)
+    assert done.returncode == 1
+    assert "invalid partition specified: none_such" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_starting_the_slurm_twice_changes_nothing(queue):
+    def pids() -> dict[str, str]:
+        return {path.stem: path.read_text() for path in STATE.glob("*/*.pid")}
+
+    before = pids()
+    assert set(before) == {"munged", "slurmctld", "slurmd"}
+    assert f"SLURM_CONF={STATE}/slurm.conf" in slurm(str(SCRIPT), "start")
+    assert pids() == before
