@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 
 EXPERIMENTS := digits,kernel_convergence,weight_change,fc_cifar,fc_cifar_standard,fc_mnist
 EXPERIMENTS := $(EXPERIMENTS),fc_cifar_xent,parametrization,cnn_cifar,wrn_cifar,ensemble
+EXPERIMENTS := $(EXPERIMENTS),rmse_fc_depth,rmse_fc_data,rmse_cnn,rmse_wrn
 
 .PHONY: demo test quick lint types figures bench lock clean
 
@@ -34,6 +35,7 @@ bench: $(VENV)/installed  ## speed against this machine's own matrix product, an
 	$(BIN)/python scripts/bench_ntk_cost.py
 	$(BIN)/python scripts/step_cost.py --scale laptop --time
 	$(BIN)/python scripts/bench_kernels.py
+	$(BIN)/python scripts/bench_pack.py
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)

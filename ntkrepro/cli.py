@@ -83,6 +83,8 @@ def run(arguments: list[str]) -> None:
     else:
         told = walk(points, since)
     refuse_missing(points, told)
+    if hydra:
+        print(f"all {len(points)} points are there")
 
 
 def launch(points: "list[Experiment]", hydra: list[str], task: "Task") -> None:
