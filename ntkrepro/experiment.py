@@ -77,5 +77,6 @@ def run_pack(pack: list[Experiment], say: Say, tick: Tick) -> list[Path | RunFai
         path, others = records.path_of(experiment), len(pack) > 1
         there = others and path.is_file()
         outcomes.append(path if there else records.write(experiment, frame, about | own))
-    records.beside(first, "checkpoint").unlink(missing_ok=True)
+    for experiment in pack:
+        records.tidy(experiment)
     return outcomes

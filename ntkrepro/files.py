@@ -19,7 +19,8 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     name = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        folder, prefix = path.parent, f".{path.stem}."
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=prefix, delete=False) as file:
             name = file.name
             yield file  # type: ignore[misc]
             file.flush()
@@ -32,3 +33,9 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         if name:
             with suppress(FileNotFoundError):
                 os.unlink(name)
+
+
+def remove_unfinished(path: Path) -> None:
+    """What `atomic` left of files with this stem in a process that was killed."""
+    for left in path.parent.glob(f".{path.stem}.*"):
+        left.unlink(missing_ok=True)

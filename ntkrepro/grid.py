@@ -63,7 +63,7 @@ def tidy(pack: list[Experiment]) -> None:
         if done and (lock.exists() or checkpoint.exists()):
             with locks.claimed([lock]) as ours:
                 if ours:
-                    checkpoint.unlink(missing_ok=True)
+                    records.tidy(point)
 
 
 def compute(

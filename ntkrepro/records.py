@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from ntkrepro.config import RECORDS_VERSION, Experiment, as_dict, run_id, stored_id
 from ntkrepro.errors import RunFailed
-from ntkrepro.files import atomic
+from ntkrepro.files import atomic, remove_unfinished
 
 T = TypeVar("T")
 TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -93,6 +93,12 @@ def refuse_unwritable(experiment: Experiment) -> None:
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise RunFailed(f"can't write {folder}: {there} is no folder that may be written to")
+
+
+def tidy(experiment: Experiment) -> None:
+    """Remove what only a run on its way needs. For who holds its lock."""
+    beside(experiment, "checkpoint").unlink(missing_ok=True)
+    remove_unfinished(path_of(experiment))
 
 
 def remove_empty_folders(experiment: Experiment) -> None:

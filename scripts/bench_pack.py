@@ -23,7 +23,7 @@ def seconds(commands: list[list[str]]) -> float:
         environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/xla"}
         began = time.perf_counter()
         for words in commands:
-            command = [COMMAND, "run", *words, f"results={folder}"]
+            command = [str(COMMAND), "run", *words, f"results={folder}"]
             subprocess.run(command, check=True, capture_output=True, env=environment)
         return time.perf_counter() - began
 
