@@ -39,12 +39,14 @@ SCHEMA = pa.schema(
 class Record(NamedTuple):
     """A run: its rows, the config that names it, and where and with what it was computed.
 
-    `paper`: its numbers are the paper's own, all of them; set by who asked for the record.
+    `id` names its file. `paper`: its numbers are the paper's own, all of them; set by who asked for
+    the record.
     """
 
     rows: pd.DataFrame
     config: dict[str, Any]
     provenance: dict[str, Any]
+    id: str = ""
     paper: bool = False
 
     @property
@@ -122,7 +124,7 @@ def read(path: Path) -> Record | None:
 def _record(path: Path) -> Record:
     table = pq.read_table(path, page_checksum_verification=True)
     config, provenance = _named(table.schema, path)
-    return Record(table.to_pandas(), config, provenance)
+    return Record(table.to_pandas(), config, provenance, path.stem)
 
 
 def _named(schema: pa.Schema, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

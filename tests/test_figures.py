@@ -90,7 +90,7 @@ def test_a_figure_is_drawn_twice_to_the_same_bytes(name, needed, smoke_records):
         return {n: data for n, data in files(folder).items() if n.startswith(f"{stem}.")}
 
     first = draw()
-    assert set(first) == {f"{stem}.png", f"{stem}.pdf", f"{stem}.md"}
+    assert set(first) == {f"{stem}.png", f"{stem}.pdf"}
     assert first[f"{stem}.pdf"].startswith(b"%PDF")
     pixels = matplotlib.image.imread(folder / f"{stem}.png")[..., :3]
     assert pixels.size > 3e5
@@ -365,7 +365,7 @@ def test_an_exploration_has_a_file_of_its_own(exploration):
     figures.draw(["digits"], ["scale=smoke", f"results={exploration}", "seed=5"])
     run = config.run_id(config.compose(["scale=smoke", "seed=5"]))
     assert set(files(exploration / "figures/smoke")) == {
-        f"digits-{run}.{form}" for form in ("png", "pdf", "md")
+        f"digits-{run}.{form}" for form in ("png", "pdf")
     }
 
 
@@ -399,13 +399,11 @@ def test_figures_that_cannot_be_written_name_the_path(exploration):
         figures.draw(["digits"], ["scale=smoke", f"results={exploration}", "seed=5"])
 
 
-def test_claims_are_printed_and_written_in_full(capsys):
+def test_claims_are_printed_in_full(capsys):
     """On a line however narrow the output is."""
     what = "Network and linearization agree on all that was ever measured: largest gap of any of it"
     claim = claims.Claim("4x", what, "Figure 4", 0.123456, (0.1, 0.2), "< 1", UNCHECKABLE)
     figures.show([claim])
     printed = capsys.readouterr().out
-    written = figures.markdown("4", [claim])
     for words in ("4x", "0.1235", "0.1 to 0.2", "< 1", UNCHECKABLE, f"{what} (Figure 4)"):
         assert words in printed
-        assert words in written

@@ -1,10 +1,14 @@
-"""Figures from records: no training, no JAX. One module a figure, with three parts:
+"""Figures from records: no training, no JAX. One module a figure, with
 
 EXPERIMENTS whose records it needs, draw(records) -> Figure and claims(records) -> [Claim], where
-`records` has a list by experiment: one record, or one for each point of its sweep.
+`records` has a list by experiment: one record, or one for each point of its sweep. For the report,
+PAPER says what the paper says of it, ALT what there is to be seen, POSTER what the authors' poster
+reads at the paper's scale, and WHY, by scale and claim, why a claim isn't reproduced.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +38,25 @@ FIGURES = {  # name -> module
 }
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """A figure's module with the records that it draws, and the commands that make what lacks."""
+
+    name: str
+    module: Any
+    records: "dict[str, list[Record]]"
+    missing: list[str]
+
+    @cached_property
+    def claims(self) -> "list[Claim]":
+        """Those that its records allow to check."""
+        return [] if self.missing else self.module.claims(self.records)
+
+    def runs(self) -> "dict[str, Record]":
+        """The records by their ids, in order."""
+        return {record.id: record for found in self.records.values() for record in found}
+
+
 def draw(names: Sequence[str], overrides: Sequence[str]) -> None:
     """Draw the named figures (none: all) and print their claims.
 
@@ -44,22 +67,29 @@ def draw(names: Sequence[str], overrides: Sequence[str]) -> None:
     for name in names or FIGURES:
         if name not in FIGURES:
             raise UserError(f"figure {name}: no such figure; one of {', '.join(FIGURES)}")
-        missing += [command for command in draw_one(name, overrides) if command not in missing]
+        (figure,) = gather([name], overrides)
+        if figure.missing:
+            missing += [command for command in figure.missing if command not in missing]
+            continue
+        to = target(name, overrides)
+        save(figure, to)
+        print(f"figure {name}: {to}.png, {to}.pdf")
+        show(figure.claims)
     if missing:
         raise UserError("missing " + "\n  and ".join(missing))
 
 
-def draw_one(name: str, overrides: Sequence[str]) -> list[str]:
-    """Draw one figure; returns what it lacks, with the commands that make it."""
-    module = import_module(f"ntkrepro.figures.{FIGURES[name]}")
-    found, missing = {}, []
-    for experiment in module.EXPERIMENTS:
-        words = [f"experiment={experiment}", *overrides]
-        found[experiment], lack = load(words)
-        missing += [lack] if lack else []
-    if not missing:
-        save(module, found, name, target(name, [f"experiment={experiment}", *overrides], overrides))
-    return missing
+def gather(names: Sequence[str], overrides: Sequence[str]) -> list[Gathered]:
+    """The figures with all records that they need, and what is missing of them."""
+    modules = {name: import_module(f"ntkrepro.figures.{FIGURES[name]}") for name in names}
+    needed = dict.fromkeys(e for module in modules.values() for e in module.EXPERIMENTS)
+    loaded = {e: load([f"experiment={e}", *overrides]) for e in needed}
+    figures = []
+    for name, module in modules.items():
+        records = {experiment: loaded[experiment][0] for experiment in module.EXPERIMENTS}
+        missing = [loaded[e][1] for e in module.EXPERIMENTS if loaded[e][1]]
+        figures.append(Gathered(name, module, records, missing))
+    return figures
 
 
 def load(words: Sequence[str]) -> "tuple[list[Record], str]":
@@ -69,65 +99,61 @@ def load(words: Sequence[str]) -> "tuple[list[Record], str]":
     points = config.expand(words)
     if any(p.optimizer.steps == 0 and p.program.name != "kernel_convergence" for p in points):
         raise UserError("optimizer.steps=0: a figure over time needs at least 1 step")
-    unscaled = [word for word in words if not word.startswith("scale=")]
-    paper = {config.run_id(point) for point in config.expand([*unscaled[:1], "scale=paper"])}
-    read = [records.read(records.path_of(point)) for point in points]
-    found = [
-        record._replace(paper=config.run_id(point) in paper)
-        for record, point in zip(read, points, strict=True)
-        if record
-    ]
-    if len(found) == len(points):
-        return found, ""
-    sweep = ["-m"] if len(points) > 1 else []
-    command = " ".join(["ntkrepro run", *sweep, *words])
-    lack = len(points) - len(found)
-    return found, f"{lack} of {len(points)} runs of {points[0].name}: {command}"
+    read = [record for point in points if (record := records.read(records.path_of(point)))]
+    lack = len(points) - len(read)
+    runs = f"{lack} of {len(points)} runs of {points[0].name}: {command(words, len(points))}"
+    paper = paper_runs(words[0]) if read else set()
+    return [record._replace(paper=record.id in paper) for record in read], runs if lack else ""
 
 
-def target(name: str, words: Sequence[str], overrides: Sequence[str]) -> Path:
+@cache
+def paper_runs(experiment: str) -> set[str]:
+    """Ids of the runs at the paper's numbers."""
+    from ntkrepro import config
+
+    return {config.run_id(point) for point in config.expand([experiment, "scale=paper"])}
+
+
+def command(words: Sequence[str], runs: int) -> str:
+    """What computes so many runs."""
+    return " ".join(["ntkrepro run", *(["-m"] if runs > 1 else []), *words])
+
+
+def target(name: str, overrides: Sequence[str]) -> Path:
     """results/figures/<scale>/fig<name>, with the run id where more than the scale was chosen."""
     from ntkrepro import config
 
-    chosen = config.compose(words)
+    experiment = import_module(f"ntkrepro.figures.{FIGURES[name]}").EXPERIMENTS[0]
+    chosen = config.compose([f"experiment={experiment}", *overrides])
     explores = any(not word.startswith(("scale=", "results=", "data.dir=")) for word in overrides)
-    suffix = f"-{config.run_id(chosen)}" if explores else ""
+    plain = path(chosen.results, chosen.scale.name, name)
+    return plain.with_name(f"{plain.name}-{config.run_id(chosen)}") if explores else plain
+
+
+def path(results: str | Path, scale: str, name: str) -> Path:
+    """A figure's files without their extension."""
     stem = f"fig{name}" if name[-1].isdigit() else name
-    return Path(chosen.results) / "figures" / chosen.scale.name / f"{stem}{suffix}"
+    return Path(results) / "figures" / scale / stem
 
 
-def save(module: Any, found: "dict[str, list[Record]]", name: str, target: Path) -> None:
-    """Write PNG, PDF and the claims as Markdown; print the claims."""
+def save(figure: Gathered, target: Path) -> None:
+    """Write PNG and PDF."""
     from ntkrepro.figures import panels
-    from ntkrepro.files import atomic
 
-    checked = module.claims(found)
-    panels.save(module.draw(found), target)
-    with atomic(target.with_name(f"{target.name}.md")) as file:
-        file.write(markdown(name, checked).encode())
-    print(f"figure {name}: {target}.png, {target}.pdf")
-    show(checked)
+    panels.save(figure.module.draw(figure.records), target, " ".join(figure.runs()))
 
 
-def markdown(name: str, checked: "list[Claim]") -> str:
-    """The claims as a table."""
-    lines = [
-        f"# Figure {name}",
-        "",
-        "| claim | statement | measured | 95 % interval | holds when | verdict |",
-    ]
-    lines.append("| --- | --- | --- | --- | --- | --- |")
-    for c in checked:
-        cells = (
-            c.id,
-            f"{c.statement} ({c.source})",
-            f"{c.value:.4g}",
-            span(c),
-            c.threshold,
-            c.verdict,
-        )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def picture(figure: Gathered, target: Path) -> Path:
+    """The figure's PNG; drawn unless the one that is there shows these very runs.
+
+    `draw` always draws: after a change of how a figure looks, `ntkrepro figures` comes first.
+    """
+    from ntkrepro.figures import panels
+
+    png = target.with_name(f"{target.name}.png")
+    if panels.runs_of(png) != " ".join(figure.runs()):
+        save(figure, target)
+    return png
 
 
 def span(claim: "Claim") -> str:
