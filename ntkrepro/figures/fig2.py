@@ -10,6 +10,15 @@ from ntkrepro.figures import panels
 from ntkrepro.records import Record
 
 EXPERIMENTS = ("weight_change",)
+PAPER = (
+    "The change in weights scales as 1/√n, that of the empirical Θ̂ and K̂ is bounded by O(1/√n) "
+    "but close to O(1/n) (caption of Figure 2)."
+)
+ALT = (
+    "Three log-log panes. Relative change of each layer's weights against width, and of both "
+    "kernels against width, with dashed references 1/√n and 1/n: all fall with width. Change of "
+    "the tangent kernel against the step, a line for each width: wider lies lower."
+)
 
 
 def draw(records: dict[str, list[Record]]) -> Figure:

@@ -10,6 +10,32 @@ from ntkrepro.records import Record
 
 EXPERIMENTS = ("ensemble",)
 BANDS = (("ntk_analytic", "NTK-GP (Eq. 15, 16)", "C0"), ("nngp", "NNGP (Eq. S30, S31)", "C1"))
+PAPER = (
+    "Mean and variance of the outputs of 100 trained networks follow the analytic dynamics from "
+    "linearization (Eq. 15, 16). The NNGP posterior, while similar, is noticeably different from "
+    "the distribution at the end of gradient descent (Figure 3, §3.2)."
+)
+ALT = (
+    "A pane for each of four steps: output against the position alpha on a line of inputs through "
+    "two train points. Mean of the networks in black between dotted lines of two standard "
+    "deviations, and two shaded bands: the NTK Gaussian process and the NNGP, all pinched "
+    "together at the two train points late in training."
+)
+POSTER = (
+    "NTK: step 16, mean 0.205 at alpha=0 and -0.33 at alpha=1; step 256, 1.02 ± 0.555 at alpha=-2; "
+    "step 65,536, 1.04 ± 0.54 there. NNGP: 1.19 ± 0.535 at alpha=-2."
+)
+WHY = {
+    ("laptop", "3b"): (
+        "Width 256 is small beside |D|=128: with 32 train points in place of 128 the share is 1.00 "
+        "(ntkrepro run experiment=ensemble data.train=32)."
+    ),
+    ("laptop", "3d"): (
+        "Width 256 is small beside |D|=128. With 32 train points the share at step 256 is 0, 0.82, "
+        "0.99 for widths 256, 1024, 2048 (ntkrepro run experiment=ensemble data.train=32 "
+        "optimizer.train=readout optimizer.steps=256 model.width=256,1024,2048 -m)."
+    ),
+}
 
 
 def trained(records: dict[str, list[Record]]) -> Record:

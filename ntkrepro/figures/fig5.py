@@ -8,6 +8,16 @@ from ntkrepro.figures import panels
 from ntkrepro.records import Record
 
 EXPERIMENTS = ("cnn_cifar",)
+PAPER = (
+    "A convolutional network and its linearization behave similarly when trained by full-batch "
+    "gradient descent with momentum; the linearized model is trained directly (caption of Figure "
+    "5)."
+)
+ALT = (
+    "Six panes over time on a log axis, network solid and linearization dashed: outputs of train "
+    "points, of test points, and displacements of single weights above; loss, accuracy and RMSE "
+    "on test points below."
+)
 
 
 def draw(records: dict[str, list[Record]]) -> Figure:

@@ -1,4 +1,4 @@
-"""Not in the paper: both sides of SM F's bound (Eq. S48) along the run of Figure 4."""
+"""Figure F1, not in the paper: both sides of SM F's bound (Eq. S48) along the run of Figure 4."""
 
 from matplotlib.figure import Figure
 
@@ -8,6 +8,15 @@ from ntkrepro.figures import panels
 from ntkrepro.records import Record
 
 EXPERIMENTS = ("fc_cifar",)
+PAPER = (
+    "On the train points, the distance of a network's residuals from those of its linearization "
+    "is bounded by Eq. S48, through the change of the tangent kernel on the way (SM F)."
+)
+ALT = (
+    "Two panes over time on a log axis: the measured distance of network and linearization below "
+    "the dashed bound, which soon grows out of the pane; and the change of the tangent kernel in "
+    "the operator norm."
+)
 
 
 def draw(records: dict[str, list[Record]]) -> Figure:

@@ -10,6 +10,15 @@ from ntkrepro.figures import panels
 from ntkrepro.records import Record
 
 EXPERIMENTS = ("parametrization",)
+PAPER = (
+    "Across data sets, activations and losses, models of both parametrizations perform similarly "
+    "for the same normalized learning rate η_std = η_NTK / n (Figure S1, SM E)."
+)
+ALT = (
+    "Two panes, final test accuracy and final test loss: a column for each choice of loss, data "
+    "set and activation, circles for the NTK parametrization and triangles for the standard one, "
+    "close to each other in every column."
+)
 MARKS = {"ntk": ("o", "NTK", "C0"), "standard": ("^", "standard", "C1")}
 
 

@@ -8,6 +8,15 @@ from ntkrepro.figures import panels
 from ntkrepro.records import Record
 
 EXPERIMENTS = ("fc_cifar_standard",)
+PAPER = (
+    "In the standard parametrization, too, exact and experimental dynamics are nearly identical "
+    "for network outputs, and are similar for individual weights (caption of Figure S2)."
+)
+ALT = (
+    "Six panes over time on a log axis, network solid and linearization dashed: outputs of train "
+    "points, of test points, and displacements of single weights above; loss, accuracy and RMSE "
+    "on test points below."
+)
 
 
 def draw(records: dict[str, list[Record]]) -> Figure:

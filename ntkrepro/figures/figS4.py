@@ -10,6 +10,15 @@ from ntkrepro.records import Record
 
 __all__ = ["EXPERIMENTS", "claims", "draw"]
 
+PAPER = (
+    "The functions learned for 100 different initializations, in the configuration of Figure 3 "
+    "(caption of Figure S4)."
+)
+ALT = (
+    "A pane for each of four steps: the outputs of all networks of Figure 3 as thin lines against "
+    "alpha, drawn together at the two train points as training goes on."
+)
+
 
 def draw(records: dict[str, list[Record]]) -> Figure:
     record = trained(records)
