@@ -26,9 +26,10 @@ lint: $(VENV)/installed
 types: $(VENV)/installed
 	$(BIN)/mypy
 
-figures: $(VENV)/installed  ## run what is missing at laptop scale, then draw every figure
+figures: $(VENV)/installed  ## run what is missing at laptop scale, draw all, report, print the claims
 	-$(BIN)/ntkrepro run -m experiment=$(EXPERIMENTS)
-	$(BIN)/ntkrepro figures
+	-$(BIN)/ntkrepro figures
+	$(BIN)/ntkrepro report
 
 bench: $(VENV)/installed  ## speed against this machine's own matrix product, and the peer's
 	$(BIN)/python scripts/bench_step.py

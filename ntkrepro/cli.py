@@ -29,6 +29,7 @@ ntkrepro: does this network train like its linearization?
                                      what is done, running, failed, missing
   ntkrepro figures [4 S2 ...] [scale=...] [KEY=VALUE ...]
                                      draw figures from records, check the paper's claims
+  ntkrepro report [scale=...]        write results/report/SCALE/index.html and results/claims.md
   ntkrepro list                      experiments and figures
   ntkrepro data [prepare NAME]       what is prepared, and where; prepare MNIST or CIFAR-10
 
@@ -220,6 +221,13 @@ def figures(arguments: list[str]) -> None:
     draw(names, [word for word in arguments if "=" in word])
 
 
+def report(arguments: list[str]) -> None:
+    """Write the report of a scale, and the claims of all."""
+    from ntkrepro import report
+
+    report.report(arguments)
+
+
 def list_all(arguments: list[str]) -> None:
     """Experiments with the first line of what each shows, and figures."""
     if arguments:
@@ -262,4 +270,11 @@ def complete(arguments: list[str]) -> None:
     hydra_main(["-sc", *arguments], lambda composed: None)
 
 
-COMMANDS = {"run": run, "status": status, "figures": figures, "list": list_all, "data": data}
+COMMANDS = {
+    "run": run,
+    "status": status,
+    "figures": figures,
+    "report": report,
+    "list": list_all,
+    "data": data,
+}

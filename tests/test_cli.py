@@ -76,7 +76,7 @@ def test_list_names_every_experiment_and_figure(ntkrepro):
 
 def test_help_names_every_command(ntkrepro):
     done = ntkrepro("--help")
-    for command in ("run", "figures", "list", "data"):
+    for command in ("run", "figures", "report", "list", "data"):
         assert f"\n  ntkrepro {command} " in done.stdout
     assert ntkrepro().stdout == done.stdout
 

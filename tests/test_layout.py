@@ -17,6 +17,7 @@ FILES = {
     for path in ROOT.rglob("*.py")
 }
 NO_JAX = ["ntkrepro.claims", "ntkrepro.records", "ntkrepro.listing", "ntkrepro.summary"]
+NO_JAX += ["ntkrepro.report", "ntkrepro.choices"]
 NO_JAX += [name for name in FILES if name.startswith("ntkrepro.figures")]
 
 
