@@ -13,7 +13,7 @@ from ntkrepro.listing import configs_dir
 MARK = re.compile(r"(?:^|[;,] )([SPFIA])(?=[:;,]|$)")
 LINE = re.compile(r"(?P<indent>[ -]*)(?P<key>[\w.]+):(?: +(?P<value>.*?))?(?: +# (?P<note>.*))?")
 INLINE = re.compile(r"""(\w+): (\[[^]]*\]|"[^"]*"|[^,}]+?) *[,}]""")  # of { key: value, key: [] }
-NUMBER = re.compile(r"-?\d+(\.\d+)?")
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
 BASE = re.compile(r"^defaults:\n  - (\w+)$", re.MULTILINE)
 
 

@@ -9,6 +9,16 @@ from ntkrepro.figures import panels
 from ntkrepro.records import Record
 
 EXPERIMENTS = ("rmse_fc_depth", "rmse_fc_data", "rmse_cnn", "rmse_wrn")
+PAPER = (
+    "As the width grows the final RMSE decreases, approximately as 1/N for fully connected "
+    "networks, with more ambiguous scaling for convolutional and wide residual ones; it grows "
+    "approximately linearly in the size of the data set (Figure 8, §3.4)."
+)
+ALT = (
+    "Four log-log panes of the final RMSE on test points against width, with fitted exponents and "
+    "a dashed reference 1/n: fully connected networks by depth and by data-set size, "
+    "convolutional networks by depth, wide residual networks by blocks in a group."
+)
 PANES = {  # experiment -> title, what tells its lines apart, its symbol
     "rmse_fc_depth": ("fully connected, by depth", "depth", "L"),
     "rmse_fc_data": ("fully connected, by data-set size", "train", "|D|"),
