@@ -26,9 +26,8 @@ lint: $(VENV)/installed
 types: $(VENV)/installed
 	$(BIN)/mypy
 
-figures: $(VENV)/installed  ## run what is missing at laptop scale, draw all, report, print the claims
+figures: $(VENV)/installed  ## run what is missing at laptop scale, draw it, report, print the claims
 	-$(BIN)/ntkrepro run -m experiment=$(EXPERIMENTS)
-	-$(BIN)/ntkrepro figures
 	$(BIN)/ntkrepro report
 
 bench: $(VENV)/installed  ## speed against this machine's own matrix product, and the peer's

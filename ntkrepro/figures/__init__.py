@@ -17,6 +17,7 @@ from ntkrepro.errors import UserError
 
 if TYPE_CHECKING:
     from ntkrepro.claims import Claim
+    from ntkrepro.config import Experiment
     from ntkrepro.records import Record
 
 FIGURES = {  # name -> module
@@ -94,9 +95,9 @@ def gather(names: Sequence[str], overrides: Sequence[str]) -> list[Gathered]:
 
 def load(words: Sequence[str]) -> "tuple[list[Record], str]":
     """The records of every point of an experiment, and what to run for those that are missing."""
-    from ntkrepro import config, records
+    from ntkrepro import records
 
-    points = config.expand(words)
+    points = expand(*words)
     if any(p.optimizer.steps == 0 and p.program.name != "kernel_convergence" for p in points):
         raise UserError("optimizer.steps=0: a figure over time needs at least 1 step")
     read = [record for point in points if (record := records.read(records.path_of(point)))]
@@ -107,11 +108,18 @@ def load(words: Sequence[str]) -> "tuple[list[Record], str]":
 
 
 @cache
+def expand(*words: str) -> "list[Experiment]":
+    """config.expand, once for all that ask: composing is the slow part of a report."""
+    from ntkrepro import config
+
+    return config.expand(words)
+
+
 def paper_runs(experiment: str) -> set[str]:
     """Ids of the runs at the paper's numbers."""
     from ntkrepro import config
 
-    return {config.run_id(point) for point in config.expand([experiment, "scale=paper"])}
+    return {config.run_id(point) for point in expand(experiment, "scale=paper")}
 
 
 def command(words: Sequence[str], runs: int) -> str:
