@@ -11,7 +11,7 @@ import pytest
 from ntkrepro import claims, config, figures, records
 from ntkrepro.claims import FAILED, REPRODUCED, UNCHECKABLE
 from ntkrepro.errors import RunFailed, UserError
-from ntkrepro.figures import FIGURES, fig1, fig2, fig4, figS2
+from ntkrepro.figures import FIGURES, fig1, fig2, fig4, fig8, figS2
 from ntkrepro.records import Record
 
 PANES = {"digits": 6, "1": 4, "2": 3, "3": 4, "4": 6, "5": 6, "6": 6, "7": 4}
@@ -292,9 +292,33 @@ def moving(**exponents):
     return {claim.id: claim for claim in fig2.claims({"weight_change": runs})}
 
 
+def plateaus(in_n=-1.0, in_data=1.0, noise=0.02):
+    """Claims of Figure 8 from records whose test RMSE ends at n^in_n |D|^in_data."""
+    rng, runs = np.random.default_rng(0), []
+    for width, train, seed in product((16, 32, 64, 128), (8, 16, 32), (0, 1, 2)):
+        value = width**in_n * train**in_data * rng.lognormal(0, noise)
+        rows = [(t, t, "linearized", "rmse", "test", 0, v) for t, v in ((0, 0.0), (4, value))]
+        columns = ["step", "time", "model", "quantity", "split", "index", "value"]
+        settings = {"model": {"width": width, "depth": 1}, "data": {"train": train}, "seed": seed}
+        runs.append(Record(pd.DataFrame(rows, columns=columns), settings, {}))
+    small = [run for run in runs if run.config["data"]["train"] == 8]
+    found = dict.fromkeys(fig8.EXPERIMENTS, small) | {"rmse_fc_data": runs}
+    return {claim.id: claim for claim in fig8.claims(found)}
+
+
 @pytest.mark.parametrize(
     ("ids", "measure", "exponents", "value", "verdict"),
     [
+        (("8a L=1",), plateaus, {"in_n": -1.0}, -1, REPRODUCED),
+        (("8a L=1",), plateaus, {"in_n": -0.65}, -0.65, FAILED),
+        (("8a L=1",), plateaus, {"in_n": -1.35}, -1.35, FAILED),
+        (("8a L=1",), plateaus, {"noise": 2.0}, None, UNCHECKABLE),
+        (("8b n=16", "8b n=128"), plateaus, {"in_data": 1.0}, 1, REPRODUCED),
+        (("8b n=16", "8b n=128"), plateaus, {"in_data": 0.55}, 0.55, FAILED),
+        (("8b n=16", "8b n=128"), plateaus, {"in_data": 1.45}, 1.45, FAILED),
+        (("8c L=1", "8d N=1"), plateaus, {"in_n": -0.2}, -0.2, REPRODUCED),
+        (("8c L=1", "8d N=1"), plateaus, {"in_n": 0.0}, 0, FAILED),
+        (("8c L=1", "8d N=1"), plateaus, {"in_n": -0.2, "noise": 2.0}, None, FAILED),
         (("1a L=1", "1b L=1"), converging, {"in_n": -0.5}, -0.5, REPRODUCED),
         (("1a L=1", "1b L=1"), converging, {"in_n": -0.65}, -0.65, FAILED),
         (("1a L=1", "1b L=1"), converging, {"in_n": -0.35}, -0.35, FAILED),
