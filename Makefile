@@ -7,7 +7,7 @@ EXPERIMENTS := digits,kernel_convergence,weight_change,fc_cifar,fc_cifar_standar
 EXPERIMENTS := $(EXPERIMENTS),fc_cifar_xent,parametrization,cnn_cifar,wrn_cifar,ensemble
 EXPERIMENTS := $(EXPERIMENTS),rmse_fc_depth,rmse_fc_data,rmse_cnn,rmse_wrn
 
-.PHONY: demo test quick lint types figures bench lock clean
+.PHONY: demo test quick lint types figures docs bench lock clean
 
 demo: $(VENV)/installed  ## the default experiment and its figure, on embedded data
 	$(BIN)/ntkrepro run
@@ -29,6 +29,9 @@ types: $(VENV)/installed
 figures: $(VENV)/installed  ## run what is missing at laptop scale, draw it, report, print the claims
 	-$(BIN)/ntkrepro run -m experiment=$(EXPERIMENTS)
 	$(BIN)/ntkrepro report
+
+docs: $(VENV)/installed  ## the README's verdicts and docs/open-numbers.md, from records and configs
+	$(BIN)/python scripts/write_docs.py
 
 bench: $(VENV)/installed  ## speed against this machine's own matrix product, and the peer's
 	$(BIN)/python scripts/bench_step.py

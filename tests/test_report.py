@@ -1,6 +1,8 @@
 """The report from real smoke records: what it shows, what it says is missing, and in a browser."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from importlib import import_module
@@ -333,3 +335,10 @@ def test_a_browser_shows_all_of_it_without_complaint(complete, browser):
         assert (text < background) == (scheme == "light")
         assert loaded == []
         assert browser.get_log("browser") == []
+
+
+@pytest.mark.slow
+def test_the_pages_written_from_configs_and_records_are_up_to_date():
+    script = Path(__file__).parents[1] / "scripts" / "write_docs.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,85 @@
+"""Write what the documentation takes from configs and records: README's verdicts, open numbers.
+
+  python scripts/write_docs.py [--check]
+
+--check writes nothing and exits with 1 where a page is not what this would write.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ntkrepro import config, figures, report
+from ntkrepro.choices import choices
+
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- verdicts: python scripts/write_docs.py -->", "<!-- end of verdicts -->"
+SIGNS = {report.REPRODUCED: "✓", report.FAILED: "✗", report.UNCHECKABLE: "–"}
+
+
+def main() -> None:
+    stale = [path for path, text in pages().items() if read(path) != text]
+    if "--check" in sys.argv:
+        sys.exit("\n".join(f"{path.name} is stale: scripts/write_docs.py" for path in stale) or 0)
+    for path in stale:
+        path.write_text(pages()[path])
+        print(f"wrote {path.relative_to(ROOT)}")
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""
+
+
+def pages() -> dict[Path, str]:
+    readme = ROOT / "README.md"
+    before, _, rest = readme.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    table = "\n".join([BEGIN, *verdicts(), END])
+    return {readme: f"{before}{table}{after}", ROOT / "docs" / "open-numbers.md": open_numbers()}
+
+
+def verdicts() -> Iterator[str]:
+    """A line for each claim: measured value and verdict at both scales."""
+    words = [f"results={ROOT / 'results'}"]
+    gathered = figures.gather(report.NAMES, [*words, "scale=laptop"])
+    tables = report.tables(gathered, "laptop", words)
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for scale, checked in tables.items():
+        for claim, figure in checked.items():
+            line = found.setdefault((claim.id, figure.name), {"": claim.statement})
+            line[scale] = f"{SIGNS[claim.verdict]} {claim.value:.3g} ({claim.threshold})"
+    yield ""
+    yield "| claim | figure | statement | laptop scale | paper scale |"
+    yield "| --- | --- | --- | --- | --- |"
+    for (name, where), line in sorted(found.items(), key=lambda item: place(item[0])):
+        yield report.row(name, where, line[""], line.get("laptop", ""), line.get("paper", ""))
+    yield ""
+    yield "✓ reproduced, ✗ not reproduced, – not checkable at this scale (when it holds)"
+    yield ""
+
+
+def place(names: tuple[str, str]) -> int:
+    """Order of the figures."""
+    return report.NAMES.index(names[1])
+
+
+def open_numbers() -> str:
+    """Every number that the paper leaves open, from the marks in configs/experiment."""
+    lines = [
+        "# Numbers that the paper leaves open",
+        "",
+        "Written by `python scripts/write_docs.py` from the marks in `configs/experiment/*.yaml`, "
+        "at the paper's scale; those of the laptop are in `configs/experiment/<name>/laptop.yaml`.",
+        "",
+        *(f"- **{mark}** {words}" for mark, words in report.MARKS.items()),
+    ]
+    for name in config.experiments():
+        rows = [choice for choice in choices(name) if choice.open()]
+        if rows:
+            lines += ["", f"## {name}", "", "| key | value | mark |", "| --- | --- | --- |"]
+            lines += [report.row(f"`{c.key}`", c.value, c.note) for c in rows]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
