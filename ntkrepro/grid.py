@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from ntkrepro import experiment, locks, records, state
+from ntkrepro import experiment, locks, records, state, termination
 from ntkrepro.config import Experiment
 from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.packs import packs
@@ -37,6 +37,8 @@ def run(points: list[Experiment], tell: Tell, since: float) -> None:
 
 def attempt(pack: list[Experiment], names: dict[int, str], tell: Tell, since: float) -> bool:
     """Whether a pack needs no more work; false where another process is at it."""
+    if termination.asked():  # while the last record was written
+        raise SystemExit(termination.EXIT_CODE)
     if not left(pack, since):
         tidy(pack)
         return True
