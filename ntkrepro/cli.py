@@ -141,6 +141,7 @@ def walk(points: "list[Experiment]", since: float) -> dict[str, UserError]:
         from ntkrepro import grid
 
         grid.run(points, tell, since)
+    state.tidy(points)
     return failed
 
 

@@ -40,7 +40,6 @@ def attempt(pack: list[Experiment], names: dict[int, str], tell: Tell, since: fl
     if termination.asked():  # while the last record was written
         raise SystemExit(termination.EXIT_CODE)
     if not left(pack, since):
-        tidy(pack)
         return True
     for point in pack:
         records.refuse_unwritable(point)
@@ -55,17 +54,6 @@ def left(pack: list[Experiment], since: float) -> list[Experiment]:
     """The points without a record, but for those that failed after `since`."""
     missing = [point for point in pack if not records.path_of(point).is_file()]
     return [p for p in missing if (failure := state.failure(p)) is None or failure.at < since]
-
-
-def tidy(pack: list[Experiment]) -> None:
-    """Remove what a process left that was killed between its record and its end."""
-    for point in pack:
-        lock, checkpoint = (records.beside(point, what) for what in ("lock", "checkpoint"))
-        done = records.path_of(point).is_file()
-        if done and (lock.exists() or checkpoint.exists()):
-            with locks.claimed([lock]) as ours:
-                if ours:
-                    records.tidy(point)
 
 
 def compute(

@@ -36,6 +36,16 @@ def forget_failure(point: Experiment) -> None:
     records.beside(point, "failed").unlink(missing_ok=True)
 
 
+def tidy(points: list[Experiment]) -> None:
+    """Remove what a process left that was killed between a record and its own end."""
+    for point in points:
+        lock, checkpoint = (records.beside(point, what) for what in ("lock", "checkpoint"))
+        if records.path_of(point).is_file() and (lock.exists() or checkpoint.exists()):
+            with locks.claimed([lock]) as ours:
+                if ours:
+                    records.tidy(point)
+
+
 def of(point: Experiment) -> tuple[str, str]:
     """Done, running, failed or missing; and where and since when, or why."""
     if records.path_of(point).is_file():

@@ -292,6 +292,18 @@ def test_a_folder_that_may_only_be_read_is_told_before_training(ntkrepro, small_
     assert f"can't write {small_disk}/runs" in done.stderr
 
 
+def test_what_was_left_beside_finished_records_is_removed(ntkrepro, tmp_path):
+    """By a process that was killed between its last record and its end."""
+    words = ("run", "-m", *TINY, "seed=0,1")
+    assert ntkrepro(*words).returncode == 0
+    for path in (tmp_path / "results/runs").glob("*.parquet"):
+        for name in (f"{path.stem}.lock", f"{path.stem}.checkpoint", f".{path.stem}.abc"):
+            (path.parent / name).touch()
+    assert len(others(tmp_path)) == 6
+    assert "2 of 2 points are there already" in ntkrepro(*words).stdout
+    assert not others(tmp_path)
+
+
 def test_status_counts_every_experiment_and_imports_no_jax(ntkrepro):
     lines = ntkrepro("status").stdout.splitlines()
     assert [line.split()[0] for line in lines] == config.experiments()
