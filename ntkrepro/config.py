@@ -128,8 +128,8 @@ class Data:
     targets: Targets = Targets.onehot
     subspace: bool = True  # rotate the inputs into their span: exact, and faster
     augment: bool = False  # random flips and crops of the train images, the same for both models
-    path: int = 0  # of program=ensemble: points x(alpha) between two train points that stand in
-    # for the test set
+    points: int = 0  # of program=ensemble: how many x(alpha) on the path between two train points
+    # stand in for the test set
     dim: int = 64  # inputs of data.name=gaussian
     seed: int = 0  # of data.name=gaussian
     dir: str | None = None  # TFDS folder; else $TFDS_DATA_DIR, else TFDS's default
@@ -212,6 +212,7 @@ class Experiment:
 
 # where, under which name and in which portions, not what
 LABELS = {"name", "scale", "results", "data.dir", "sweep", "checkpoint", "pack", "workers"}
+HASHED_AS = {"data.points": "data.path"}  # a key's first name: a renamed key keeps stored runs
 
 
 def register() -> None:
@@ -354,13 +355,15 @@ def stored_id(stored: dict[str, Any], version: int) -> str:
     for key, value in stored.items():
         values |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {}
         values |= {} if isinstance(value, dict) else {key: value}
+    if isinstance(values.get("data.path"), int):
+        values["data.points"] = values.pop("data.path")
     return _hash(values, version)
 
 
 def _hash(values: dict[str, Any], version: int) -> str:
     default = flat(Experiment())
     identity = {
-        key: value
+        HASHED_AS.get(key, key): value
         for key, value in values.items()
         if key not in LABELS and value != default.get(key)
     }
@@ -583,10 +586,10 @@ def ensemble_rules(experiment: Experiment) -> list[tuple[str, Any, bool, str]]:
     asked = experiment.program is Program.ensemble
     return [
         (
-            "data.path",
-            data.path,
-            data.path >= 2 if asked else data.path == 0,
-            "at least 2 with program=ensemble, which follows its networks along it"
+            "data.points",
+            data.points,
+            data.points >= 2 if asked else data.points == 0,
+            "at least 2 with program=ensemble, which follows its networks along them"
             if asked
             else f"0 with program={experiment.program.name}",
         ),

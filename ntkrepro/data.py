@@ -44,13 +44,13 @@ def load(data: config.Data) -> Dataset:
     """The data of a config, flattened, float64. Raises UserError where there isn't enough."""
     train, test = SOURCES[data.name.name](data)
     train = take(train, data.classes, data.train, "data.train")
-    test = train if data.path else take(test, data.classes, data.test, "data.test")
+    test = train if data.points else take(test, data.classes, data.test, "data.test")
     x_train, x_test = normalize(train.images, test.images, data.normalize.name)
     n0 = x_train.shape[1]
     y_train, y_test = (targets(split, data) for split in (train, test))
-    if data.path:
-        x_test = path(*ends(x_train, y_train), alphas(data.path))
-        y_test = np.full((data.path, y_train.shape[1]), np.nan)
+    if data.points:
+        x_test = path(*ends(x_train, y_train), alphas(data.points))
+        y_test = np.full((data.points, y_train.shape[1]), np.nan)
     if data.subspace:
         x_train, x_test = subspace(x_train, x_test)
     shape = train.images.shape[1:]
@@ -67,7 +67,7 @@ def ends(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The first train point of the first class [d], and that of the other."""
     first = y[:, 0] > 0
     if first.all() or not first.any():
-        raise UserError("data.path: the train points are of one class; raise data.train")
+        raise UserError("data.points: the train points are of one class; raise data.train")
     return x[first][0], x[~first][0]
 
 

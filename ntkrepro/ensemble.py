@@ -48,7 +48,7 @@ def run(experiment: Experiment, say: Say, tick: Tick) -> tuple[pd.DataFrame, dic
     outputs = members(setup, say, tick)
     trained, began = time.perf_counter() - began, time.perf_counter()
     processes = gaussian_rows(setup)
-    at = data.alphas(experiment.data.path)
+    at = data.alphas(experiment.data.points)
     frames = [
         measure.rows("data", "alpha", [0], at[None], "path"),
         measure.rows("network", "output", setup.steps, outputs, "path"),

@@ -60,7 +60,7 @@ def test_run_id_does_not_depend_on_notation(first, second):
 
 @pytest.mark.parametrize("key", FIELDS)
 def test_run_id_depends_on(key):
-    if key != "data.path":  # valid in an ensemble alone
+    if key != "data.points":  # valid in an ensemble alone
         config.check(perturbed(key))
     assert run_id(perturbed(key)) != run_id(base())
 
@@ -75,6 +75,16 @@ def test_run_id_is_the_hash_of_what_is_not_default(monkeypatch):
     text = b'[1, {"data.classes": ["3", "8"], "seed": 3}]'
     experiment = Experiment(seed=3, data=Data(classes=["3", "8"]))
     assert run_id(experiment) == hashlib.sha256(text).hexdigest()[:16]
+
+
+def test_run_id_keeps_the_first_name_of_a_renamed_key():
+    """Of data.points, once data.path: the text that is hashed, and a record's own config."""
+    text = f'[{config.RECORDS_VERSION}, {{"data.path": 11}}]'.encode()
+    now = Experiment(data=Data(points=11))
+    assert run_id(now) == hashlib.sha256(text).hexdigest()[:16]
+    stored = {"data": {"path": 11}}, {"data": {"path": 0}, "seed": 0}, config.as_dict(now)
+    expected = run_id(now), run_id(Experiment()), run_id(now)
+    assert tuple(config.stored_id(s, config.RECORDS_VERSION) for s in stored) == expected
 
 
 def test_run_id_stays_when_a_later_version_adds_a_key(monkeypatch):
@@ -256,7 +266,7 @@ def test_what_is_not_known_is_told_with_the_nearest_that_is(override, told):
         ("log.train=0", "null (all) or 1 to data.train=128"),
         ("log.train=129", "null (all) or 1 to data.train=128"),
         ("log.points=-1", "0 (only log.steps) or above"),
-        ("data.path=3", "0 with program=train"),
+        ("data.points=3", "0 with program=train"),
         ("log.steps=[3, -1]", "0 or above"),
         ("log.outputs=0", "at least 1"),
         ("log.weights=0", "at least 1"),

@@ -14,7 +14,7 @@ from ntkrepro.claims import FAILED, REPRODUCED, select
 from ntkrepro.errors import UserError
 from ntkrepro.setup import prepare
 
-DIGITS = ("program=ensemble", "data.path=11", "data.train=12", "model.width=16", "model.depth=2")
+DIGITS = ("program=ensemble", "data.points=11", "data.train=12", "model.width=16", "model.depth=2")
 SMALL = (*DIGITS, "samples=5", "optimizer.steps=8", "log.points=0", "log.steps=[3]", "seed=2")
 
 
@@ -49,7 +49,7 @@ def test_members_are_the_networks_of_their_seeds(tmp_path):
 
 
 def test_the_path_leads_from_one_class_to_the_other_on_a_sphere():
-    images = config.Data(classes=["3", "8"], targets=config.Targets.signs, train=12, path=11)
+    images = config.Data(classes=["3", "8"], targets=config.Targets.signs, train=12, points=11)
     images.subspace = False
     dataset = data.load(images)
     at = data.alphas(11)
@@ -136,12 +136,12 @@ def test_members_on_several_devices_are_those_on_one(tmp_path):
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("data.path=0", "data.path=0: must be at least 2 with program=ensemble"),
+        ("data.points=0", "data.points=0: must be at least 2 with program=ensemble"),
         ("data.targets=onehot", "data.targets=onehot: must be signs"),
         ("model.architecture=cnn", "model.architecture=cnn: must be fc"),
         ("optimizer.batch=4", "optimizer.batch=4: must be null"),
         ("optimizer.name=adam", "optimizer.batch=None: must be null, and optimizer.name=sgd"),
-        ("program=train", "data.path=11: must be 0 with program=train"),
+        ("program=train", "data.points=11: must be 0 with program=train"),
     ],
 )
 def test_what_an_ensemble_cannot_be_is_refused(override, told):
@@ -151,7 +151,7 @@ def test_what_an_ensemble_cannot_be_is_refused(override, told):
 
 
 def test_a_path_within_one_class_is_told(tmp_path):
-    with pytest.raises(UserError, match=r"data\.path: the train points are of one class"):
+    with pytest.raises(UserError, match=r"data\.points: the train points are of one class"):
         run(compose(tmp_path, "data.train=1"))
 
 
