@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ntkrepro import sources
 from ntkrepro.errors import UserError
 from ntkrepro.listing import configs_dir
 
@@ -37,6 +38,7 @@ class DataSet(Enum):
     gaussian = "gaussian"
     mnist = "mnist"
     cifar10 = "cifar10"
+    npz = "npz"  # the user's own arrays, in data.path
 
 
 # image: per image, minus its mean, over its standard deviation, so |x|^2 = n0;
@@ -53,6 +55,7 @@ class Architecture(Enum):
     fc = "fc"  # fully connected
     cnn = "cnn"  # 3 x 3 convolutions, pooled or flattened
     wrn = "wrn"  # wide residual network of Figure 7
+    custom = "custom"  # the user's own, made by model.factory
 
 
 class Pool(Enum):
@@ -132,6 +135,8 @@ class Data:
     # stand in for the test set
     dim: int = 64  # inputs of data.name=gaussian
     seed: int = 0  # of data.name=gaussian
+    path: str | None = None  # of data.name=npz: the file
+    digest: str | None = None  # of its content; filled in
     dir: str | None = None  # TFDS folder; else $TFDS_DATA_DIR, else TFDS's default
 
 
@@ -146,6 +151,8 @@ class Model:
     b_var: float = 0.1  # sigma_b^2; 0 = no biases
     pool: Pool = Pool.gap  # of a cnn
     norm: Normalization = Normalization.batch  # of a wrn
+    factory: str | None = None  # of a custom network: MODULE:NAME
+    digest: str | None = None  # of its source files; filled in
 
 
 @dataclass
@@ -211,7 +218,8 @@ class Experiment:
 
 
 # where, under which name and in which portions, not what
-LABELS = {"name", "scale", "results", "data.dir", "sweep", "checkpoint", "pack", "workers"}
+LABELS = {"name", "scale", "results", "data.dir", "data.path", "sweep"}
+LABELS |= {"checkpoint", "pack", "workers"}
 HASHED_AS = {"data.points": "data.path"}  # a key's first name: a renamed key keeps stored runs
 
 
@@ -233,7 +241,23 @@ def to_experiment(config: DictConfig) -> Experiment:
         raise UserError(first_line(error)) from error
     assert isinstance(experiment, Experiment)
     check(experiment)
+    identify(experiment)
     return experiment
+
+
+def identify(experiment: Experiment) -> None:
+    """Fill in the digests of the files that a config points to, which decide its record too.
+
+    Raises UserError where there is no such file, or a given digest is of another.
+    """
+    model, data = experiment.model, experiment.data
+    for key, part, found in (
+        ("model", model, sources.of_factory(model.factory) if model.factory else None),
+        ("data", data, sources.of_data(data.path) if data.path else None),
+    ):
+        if part.digest not in (None, found):
+            raise UserError(f"{key}.digest={part.digest}: must be left out, or be {found}")
+        part.digest = found
 
 
 def compose(overrides: Iterable[str]) -> Experiment:
@@ -349,6 +373,12 @@ def run_id(experiment: Experiment) -> str:
     return _hash(flat(experiment), RECORDS_VERSION)
 
 
+def grid_id(points: list[Experiment]) -> str:
+    """The run_id of one run, and one for all of several."""
+    ids = [run_id(point) for point in points]
+    return ids[0] if len(ids) == 1 else hashlib.sha256(" ".join(ids).encode()).hexdigest()[:16]
+
+
 def stored_id(stored: dict[str, Any], version: int) -> str:
     """The run_id of a record's own config (`as_dict`) and version."""
     values: dict[str, Any] = {}
@@ -378,7 +408,7 @@ def as_dict(experiment: Experiment) -> dict[str, Any]:
         return {k: v.name if isinstance(v, Enum) else v for k, v in items}
 
     out: Any = asdict(experiment, dict_factory=plain)
-    del out["data"]["dir"]
+    del out["data"]["dir"], out["data"]["path"]
     return {key: value for key, value in out.items() if key not in LABELS - {"name", "scale"}}
 
 
@@ -401,6 +431,7 @@ def check(experiment: Experiment) -> None:
         experiment.log,
     )
     fc = model.architecture is Architecture.fc
+    images = model.architecture in (Architecture.cnn, Architecture.wrn)
     norm = model.architecture is Architecture.wrn and model.norm is not Normalization.none
     rules = [
         ("samples", experiment.samples, experiment.samples >= 1, "at least 1"),
@@ -468,12 +499,12 @@ def check(experiment: Experiment) -> None:
             "data.subspace",
             "true",
             fc or not data.subspace,
-            f"false with model.architecture={model.architecture.name}, which sees images",
+            f"false with model.architecture={model.architecture.name}, not flattened",
         ),
         (
             "data.name",
             data.name.name,
-            fc or data.name is not DataSet.gaussian,
+            not images or data.name is not DataSet.gaussian,
             f"a set of images with model.architecture={model.architecture.name}",
         ),
         (
@@ -483,6 +514,7 @@ def check(experiment: Experiment) -> None:
             f"fc with program={experiment.program.name}",
         ),
         *ensemble_rules(experiment),
+        *custom_rules(experiment),
         (
             "model.parametrization",
             model.parametrization.name,
@@ -626,6 +658,50 @@ def ensemble_rules(experiment: Experiment) -> list[tuple[str, Any, bool, str]]:
     ]
 
 
+def custom_rules(experiment: Experiment) -> list[tuple[str, Any, bool, str]]:
+    """What a network and data of the user's own need, and what such a network can't have."""
+    data, model, opt = experiment.data, experiment.model, experiment.optimizer
+    own, file = model.architecture is Architecture.custom, data.name is DataSet.npz
+    alone = "with model.architecture=custom"
+    unused = [(key, getattr(model, key), getattr(Model(), key)) for key in NOT_OF_CUSTOM]
+    return [
+        (
+            "model.factory",
+            model.factory,
+            bool(model.factory) == own,
+            f"MODULE:NAME {alone}" if own else f"null, or stand {alone} (model=custom)",
+        ),
+        (
+            "data.path",
+            data.path,
+            bool(data.path) == file,
+            "an .npz file with data.name=npz" if file else "null, or stand with data=npz",
+        ),
+        *((f"model.{key}", v.name, not own or v is d, f"left out {alone}") for key, v, d in unused),
+        (
+            "linearized.analytic",
+            "true",
+            not (own and experiment.linearized.analytic),
+            f"false {alone}, whose analytic kernel is not known; model=custom sets it",
+        ),
+        (
+            "optimizer.layer_rates",
+            "S33",
+            not own or opt.layer_rates is LayerRates.same,
+            f"same {alone}, which has no standard parametrization",
+        ),
+        (
+            "optimizer.train",
+            "readout",
+            not own or opt.train is Trained.all,
+            f"all {alone}, whose readout is not known",
+        ),
+    ]
+
+
+NOT_OF_CUSTOM = ("parametrization", "pool", "norm")  # what its own code decides
+
+
 def experiments() -> list[str]:
     """Names of the experiments that the YAML folder holds."""
     return sorted(path.stem for path in (configs_dir() / "experiment").glob("*.yaml"))
@@ -634,6 +710,7 @@ def experiments() -> list[str]:
 def refuse_unknown(overrides: Iterable[str]) -> None:
     """Raises UserError for the first KEY=VALUE whose key, experiment or scale doesn't exist."""
     known = {"experiment": experiments(), "scale": [scale.name for scale in Scale]}
+    known |= {"model": ["custom"], "data": ["npz"]}
     for override in overrides:
         key, equals, value = override.lstrip("+~").partition("=")
         if not equals or key.startswith("hydra") or override.startswith("-"):

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import platformdirs
 
-from ntkrepro import config
-from ntkrepro.config import Targets
+from ntkrepro import config, npz
+from ntkrepro.config import DataSet, Targets
 from ntkrepro.errors import UserError
 from ntkrepro.files import atomic
 
@@ -18,7 +18,10 @@ DIGITS_TRAIN = 1200  # scikit-learn's digits have no split: the first 1200 of 17
 
 
 class Images(NamedTuple):
-    """A split as stored: images [N, ...], labels [N], and the classes' names."""
+    """A split as stored: images [N, ...], labels [N], and the classes' names.
+
+    No names: `labels` are targets as they are [N, k].
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -29,7 +32,8 @@ class Dataset(NamedTuple):
     """What a run sees: inputs [n, d], [m, d], targets [n, k], [m, k], and n0 of Eq. S4.
 
     d is n0, or less where the inputs were rotated into their span. `image` is an input's shape
-    (h, w, c) before it was flattened, c = 1 for grey, and empty where it was never an image.
+    before it was flattened, (h, w, c), c = 1 for grey; in the user's own file whatever it is there;
+    empty where it was never more than [d].
     """
 
     x_train: np.ndarray
@@ -54,7 +58,8 @@ def load(data: config.Data) -> Dataset:
     if data.subspace:
         x_train, x_test = subspace(x_train, x_test)
     shape = train.images.shape[1:]
-    image = () if len(shape) < 2 else (*shape, 1)[:3]
+    grey = len(shape) == 2 and data.name is not DataSet.npz
+    image = () if len(shape) < 2 else (*shape, 1) if grey else shape
     return Dataset(x_train, y_train, x_test, y_test, n0, image)
 
 
@@ -79,22 +84,32 @@ def path(start: np.ndarray, end: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 def take(split: Images, classes: list[str], count: int, key: str) -> Images:
     """The first `count` examples of `classes` (all if empty), labels renumbered in that order."""
-    unknown = [name for name in classes if name not in split.names]
-    if unknown:
-        raise UserError(f"data.classes={unknown[0]}: {config.nearest(unknown[0], split.names)}")
+    if classes and not split.names:
+        raise UserError(f"data.classes={classes}: must be [] where y holds targets, not classes")
     names = classes or split.names
-    order = np.full(len(split.names), -1)
-    order[[split.names.index(name) for name in names]] = np.arange(len(names))
-    labels = order[split.labels]
-    chosen = np.flatnonzero(labels >= 0)
+    labels = renumber(split, names) if names else split.labels
+    chosen = np.flatnonzero(labels >= 0) if names else np.arange(len(labels))
     if count > len(chosen):
-        raise UserError(f"{key}={count}: must be at most {len(chosen)}, all there is of {names}")
+        whose = names or "the file"
+        raise UserError(f"{key}={count}: must be at most {len(chosen)}, all there is of {whose}")
     chosen = chosen[:count]
     return Images(split.images[chosen], labels[chosen], names)
 
 
+def renumber(split: Images, names: list[str]) -> np.ndarray:
+    """Labels [N] as places in `names`, -1 for the others."""
+    unknown = [name for name in names if name not in split.names]
+    if unknown:
+        raise UserError(f"data.classes={unknown[0]}: {config.nearest(unknown[0], split.names)}")
+    order = np.full(len(split.names), -1)
+    order[[split.names.index(name) for name in names]] = np.arange(len(names))
+    return order[split.labels]
+
+
 def targets(split: Images, data: config.Data) -> np.ndarray:
     """+1/-1 [n, 1] or one-hot [n, k]."""
+    if not split.names:
+        return split.labels
     if data.targets is Targets.signs:
         return 1.0 - 2.0 * split.labels[:, None]
     return np.eye(len(split.names))[split.labels]
@@ -157,6 +172,17 @@ def gaussian(data: config.Data) -> tuple[Images, Images]:
     return split(data.train), split(data.test)
 
 
+def own_arrays(data: config.Data) -> tuple[Images, Images]:
+    """The user's own, by class or with targets as they are."""
+    arrays = npz.read(data.path or "")
+    y_train, y_test, names = arrays.y_train, arrays.y_test, np.empty(0)
+    if arrays.has_classes:
+        names, labels = np.unique(np.concatenate([y_train, y_test]), return_inverse=True)
+        y_train, y_test = labels[: len(y_train)], labels[len(y_train) :]
+    classes = [str(name) for name in names]
+    return Images(arrays.x_train, y_train, classes), Images(arrays.x_test, y_test, classes)
+
+
 def tfds_images(data: config.Data) -> tuple[Images, Images]:
     builder = prepared(data.name.name, data.dir)
     train, test = (_split(builder, split) for split in ("train", "test"))
@@ -166,6 +192,7 @@ def tfds_images(data: config.Data) -> tuple[Images, Images]:
 SOURCES = {
     "digits": digits,
     "gaussian": gaussian,
+    "npz": own_arrays,
     "mnist": tfds_images,
     "cifar10": tfds_images,
 }
@@ -258,7 +285,7 @@ def fingerprint(data: Dataset) -> str:
 def status(name: str, directory: str | None) -> str:
     """One line on a data set: where it is, or why it can't be used."""
     if name not in TFDS_NAMES:
-        return "built in"
+        return "data.path=FILE" if name == "npz" else "built in"
     try:
         builder = prepared(name, directory)
     except UserError as error:

@@ -11,7 +11,7 @@ import pandas as pd
 from ntkrepro.data import Dataset
 from ntkrepro.kernels import empirical
 from ntkrepro.loss import correct, example_losses
-from ntkrepro.models import Module, flatten
+from ntkrepro.models import Module, flatten, is_custom
 
 Pick = dict[tuple[str, ...], np.ndarray]
 
@@ -44,8 +44,13 @@ def first(path: Trajectory, count: int) -> Trajectory:
 
 
 def layer_weights(params: Any) -> dict[tuple[str, ...], jax.Array]:
-    """Weight arrays by path in the network's order: layer1, layer2, ..., the readout last."""
-    leaves = {path: leaf for path, leaf in flatten(params).items() if path[-1] == "w"}
+    """Weight arrays by path in the network's order: layer1, layer2, ..., the readout last.
+
+    Of a custom network, whose arrays have other names: those with two axes or more, else all.
+    """
+    every = flatten(params)
+    own = {path: leaf for path, leaf in every.items() if path[-1] == "w" and len(path) > 1}
+    leaves = own or {path: leaf for path, leaf in every.items() if leaf.ndim > 1} or every
 
     def place(item: tuple[tuple[str, ...], Any]) -> tuple[bool, list[Any]]:
         name = item[0][0]
@@ -71,17 +76,17 @@ def pick_weights(params: Any, count: int, seed: int) -> Pick:
     }
 
 
-def full_norms(params: Any, n0: int, w_std: float, seed: int) -> dict[tuple[str, ...], float]:
-    """|W_0| per layer, with the part of the first that data.subspace left out.
+def full_norms(params: Any, left: int, w_std: float, seed: int) -> dict[tuple[str, ...], float]:
+    """|W_0| per layer, with the part of the first for `left` inputs that data.subspace left out.
 
-    That part is (n0 - d) x width i.i.d. N(0, w_std^2) numbers: its squared norm is drawn.
+    That part is left x width i.i.d. N(0, w_std^2) numbers: its squared norm is drawn. A layer that
+    starts at 0 has no relative change: not a number.
     """
     leaves = layer_weights(params)
-    norms = {path: float(jnp.linalg.norm(leaf)) for path, leaf in leaves.items()}
-    first = next(iter(leaves))
-    rotated = leaves[first].ndim == 2
-    hidden = (n0 - leaves[first].shape[0]) * leaves[first].shape[1] if rotated else 0
-    if hidden > 0:
+    norms = {path: float(jnp.linalg.norm(leaf)) or np.nan for path, leaf in leaves.items()}
+    if left:
+        first = next(iter(leaves))
+        hidden = left * leaves[first].shape[1]
         rest = w_std**2 * np.random.default_rng([seed, 3]).chisquare(hidden)
         norms[first] = float(np.sqrt(norms[first] ** 2 + rest))
     return norms
@@ -97,17 +102,15 @@ def displacement(omega: Any, pick: Any, norms: Any) -> tuple[jax.Array, jax.Arra
 
 
 def kernels(model: Module, params: Any, x: jax.Array) -> dict[str, jax.Array]:
-    """Empirical NTK [n, k, n, k] and NNGP [n, n]."""
-    return {
-        "ntk": empirical.ntk(model, params, x),
-        "nngp": empirical.nngp(model, params, x),
-    }
+    """Empirical NTK [n, k, n, k] and NNGP [n, n], which a network without our readout has not."""
+    found = {"ntk": empirical.ntk(model, params, x)}
+    return found if is_custom(model) else {**found, "nngp": empirical.nngp(model, params, x)}
 
 
 def relative_change(now: dict[str, jax.Array], start: dict[str, jax.Array]) -> np.ndarray:
-    """|K_t - K_0|_F / |K_0|_F of NTK and NNGP [2]."""
+    """|K_t - K_0|_F / |K_0|_F of NTK and NNGP [2], or of the NTK [1]."""
     norm = jnp.linalg.norm
-    return np.array([float(norm(now[n] - start[n]) / norm(start[n])) for n in ("ntk", "nngp")])
+    return np.array([float(norm(now[n] - start[n]) / norm(start[n])) for n in now])
 
 
 def distance(now: dict[str, jax.Array], start: dict[str, jax.Array]) -> np.ndarray:
@@ -169,7 +172,7 @@ def trajectory_rows(
         out.append(rows(model, "weight", steps, path.weights))
         out.append(rows(model, "weight_change", steps, path.weight_change))
     if path.kernel_change is not None:
-        for name, change in zip(("ntk", "nngp"), path.kernel_change.T, strict=True):
+        for name, change in zip(("ntk", "nngp"), path.kernel_change.T, strict=False):
             out.append(rows(model, f"{name}_change", steps, change, "train"))
     if path.kernel_distance is not None:
         out.append(rows(model, "ntk_distance", steps, path.kernel_distance, "train"))

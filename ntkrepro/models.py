@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict as flatten  # params -> {path: leaf}
 from flax.traverse_util import unflatten_dict as unflatten
 
+from ntkrepro import custom
 from ntkrepro.config import Model
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "flatten",
     "init",
     "is_convolutional",
+    "is_custom",
     "is_structured",
     "layer_rates",
     "mixes_examples",
@@ -217,8 +219,14 @@ class WRN(Network):
         return Conv(self.width, *self.numbers, stride, name=name)
 
 
-def build(model: Model, n0: int, k: int) -> Module:
-    """The network of a config; n0 = input dimension before any rotation, k = outputs."""
+def build(model: Model, n0: int, k: int, x: jax.Array | None = None) -> Module:
+    """The network of a config; n0 = input dimension before any rotation, k = outputs.
+
+    A custom network is made for inputs like `x`; what it gives stands in for a Module.
+    """
+    if model.architecture.name == "custom":
+        assert x is not None
+        return custom.build(model, k, x, ACTIVATIONS[model.activation.name])  # type: ignore
     shared: dict[str, Any] = {
         "depth": model.depth,
         "width": model.width,
@@ -235,8 +243,12 @@ def build(model: Model, n0: int, k: int) -> Module:
     return FC(n0=n0, **shared)
 
 
+def is_custom(model: Module) -> bool:
+    return isinstance(model, custom.Custom)
+
+
 def is_convolutional(model: Module) -> bool:
-    return isinstance(model, CNN | WRN)
+    return isinstance(model, CNN | WRN) or (isinstance(model, custom.Custom) and model.convolves)
 
 
 def is_structured(model: Module) -> bool:

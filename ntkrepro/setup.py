@@ -9,6 +9,7 @@ import numpy as np
 from ntkrepro import data, measure, models, train
 from ntkrepro.config import Experiment, log_steps
 from ntkrepro.data import Dataset
+from ntkrepro.errors import UserError
 from ntkrepro.loss import kernel_rate
 
 FUNCTION_SPACE = 4096  # largest n * k whose kernel is decomposed
@@ -41,10 +42,8 @@ def prepare(experiment: Experiment) -> Setup:
     """The setup of a config. Raises UserError where its data are missing or too few."""
     dataset, opt = data.load(experiment.data), experiment.optimizer
     k = dataset.y_train.shape[1]
-    model = models.build(experiment.model, dataset.n0, k)
-    x_train, x_test = jnp.asarray(dataset.x_train), jnp.asarray(dataset.x_test)
-    if models.is_convolutional(model):
-        x_train, x_test = (x.reshape(-1, *dataset.image) for x in (x_train, x_test))
+    x_train, x_test = inputs(experiment, dataset)
+    model = models.build(experiment.model, dataset.n0, k, x_train)
     params0 = models.init(model, jax.random.key(experiment.seed), x_train)
     ntk = experiment.model.parametrization.name == "ntk"
     w_std = 1.0 if ntk else (experiment.model.w_var / dataset.n0) ** 0.5
@@ -57,11 +56,28 @@ def prepare(experiment: Experiment) -> Setup:
         x_test,
         log_steps(opt, experiment.log),
         measure.pick_weights(params0, experiment.log.weights, experiment.seed),
-        measure.full_norms(params0, dataset.n0, w_std, experiment.seed),
+        measure.full_norms(params0, dataset.n0 - dataset.x_train.shape[1], w_std, experiment.seed),
         experiment.loss.scale * kernel_rate(experiment.loss.name.name, len(x_train), k),
         opt.lr,
         train.batch_schedule(experiment.seed, len(x_train), opt.batch, opt.steps),
     )
+
+
+def inputs(experiment: Experiment, dataset: Dataset) -> tuple[jax.Array, jax.Array]:
+    """x_train, x_test in the run's precision and the shape that the network sees.
+
+    Raises UserError where they are no images and have to be.
+    """
+    architecture, image = experiment.model.architecture.name, dataset.image
+    pictures = architecture in ("cnn", "wrn")
+    if (pictures or experiment.data.augment) and len(image) != 3:
+        asks = f"model.architecture={architecture}" if pictures else "data.augment=true"
+        name, shape = experiment.data.name.name, list(image) or [dataset.n0]
+        raise UserError(f"data.name={name}: inputs are {shape}; {asks} needs images [h, w, c]")
+    pair = jnp.asarray(dataset.x_train), jnp.asarray(dataset.x_test)
+    if architecture == "fc" or not image:
+        return pair
+    return pair[0].reshape(-1, *image), pair[1].reshape(-1, *image)
 
 
 def outputs(setup: Setup) -> int:

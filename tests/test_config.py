@@ -10,6 +10,8 @@ from ntkrepro import config
 from ntkrepro.config import Data, Experiment, Log, Optimizer, compose, flat, run_id
 from ntkrepro.errors import UserError
 
+# valid in an ensemble alone, or with files of the user's own
+NOT_ALONE = {"data.points", "data.digest", "model.factory", "model.digest"}
 FIELDS = [key for key in flat(Experiment()) if key not in config.LABELS]
 
 
@@ -60,7 +62,7 @@ def test_run_id_does_not_depend_on_notation(first, second):
 
 @pytest.mark.parametrize("key", FIELDS)
 def test_run_id_depends_on(key):
-    if key != "data.points":  # valid in an ensemble alone
+    if key not in NOT_ALONE:
         config.check(perturbed(key))
     assert run_id(perturbed(key)) != run_id(base())
 
@@ -167,6 +169,11 @@ def test_a_sweep_over_scales_takes_the_grid_of_each():
         for scale in ("smoke,laptop", "smoke", "laptop")
     )
     assert both == alone[0] | alone[1]
+
+
+def test_the_id_of_a_grid_is_that_of_all_its_runs():
+    alone, both = (config.grid_id(config.expand([f"seed={s}"])) for s in ("5", "5,6"))
+    assert alone == run_id(compose(["seed=5"])) != both
 
 
 def test_expand_is_the_product_of_each_grid_without_repeats():
