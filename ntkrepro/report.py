@@ -13,11 +13,11 @@ from ntkrepro import config, figures
 from ntkrepro.choices import Choice, choices, used
 from ntkrepro.claims import FAILED, REPRODUCED, UNCHECKABLE, Claim
 from ntkrepro.errors import UserError
-from ntkrepro.figures import FIGURES, Gathered, span
+from ntkrepro.figures import FIGURES, OURS, Gathered, span
 from ntkrepro.files import atomic
 from ntkrepro.records import Record
 
-NAMES = [name for name in FIGURES if name != "digits"]  # which isn't the paper's
+NAMES = [name for name in FIGURES if name not in OURS]
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 VERDICTS = (REPRODUCED, FAILED, UNCHECKABLE)
 HEAD = ("claim", "figure", "statement", "measured", "95 % interval", "holds when", "verdict")

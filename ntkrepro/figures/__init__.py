@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FIGURES = {  # name -> module
     "digits": "digits",
+    "custom": "custom",
     "1": "fig1",
     "2": "fig2",
     "3": "fig3",
@@ -37,6 +38,7 @@ FIGURES = {  # name -> module
     "S5": "figS5",
     "F1": "figF1",
 }
+OURS = ("digits", "custom")  # not the paper's
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,13 @@ class Gathered:
 
 
 def draw(names: Sequence[str], overrides: Sequence[str]) -> None:
-    """Draw the named figures (none: all) and print their claims.
+    """Draw the named figures (none: all but `custom`, the user's own) and print their claims.
 
     Overrides choose the scale, or an exploration, whose files then carry its run id. Raises
     UserError for an unknown figure, and for missing records with the commands that make them.
     """
     missing: list[str] = []
-    for name in names or FIGURES:
+    for name in names or [name for name in FIGURES if name != "custom"]:
         if name not in FIGURES:
             raise UserError(f"figure {name}: no such figure; one of {', '.join(FIGURES)}")
         (figure,) = gather([name], overrides)
@@ -128,14 +130,14 @@ def command(words: Sequence[str], runs: int) -> str:
 
 
 def target(name: str, overrides: Sequence[str]) -> Path:
-    """results/figures/<scale>/fig<name>, with the run id where more than the scale was chosen."""
+    """results/figures/<scale>/fig<name>, with the runs' id where more than the scale was chosen."""
     from ntkrepro import config
 
     experiment = import_module(f"ntkrepro.figures.{FIGURES[name]}").EXPERIMENTS[0]
-    chosen = config.compose([f"experiment={experiment}", *overrides])
+    points = config.expand([f"experiment={experiment}", *overrides])
     explores = any(not word.startswith(("scale=", "results=", "data.dir=")) for word in overrides)
-    plain = path(chosen.results, chosen.scale.name, name)
-    return plain.with_name(f"{plain.name}-{config.run_id(chosen)}") if explores else plain
+    plain = path(points[0].results, points[0].scale.name, name)
+    return plain.with_name(f"{plain.name}-{config.grid_id(points)}") if explores else plain
 
 
 def path(results: str | Path, scale: str, name: str) -> Path:

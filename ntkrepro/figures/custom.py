@@ -1,0 +1,103 @@
+"""Any run of `train`, a network of your own above all: the panes of Figure 4, or a grid's RMSE.
+
+It takes the words that `ntkrepro run` was given. One run: network and linearization side by side,
+and what Figure 4 claims, asked of this network at this width. Several: RMSE against width.
+"""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ntkrepro import claims as checks
+from ntkrepro import slopes
+from ntkrepro.claims import Claim
+from ntkrepro.config import Experiment, as_dict
+from ntkrepro.errors import UserError
+from ntkrepro.figures import panels
+from ntkrepro.records import Record
+
+EXPERIMENTS = ("digits",)  # the default, with what the words make of it
+KEYS = ("width", "depth", "activation", "w_var", "b_var")  # that a network of your own may take
+
+
+def draw(records: dict[str, list[Record]]) -> Figure:
+    runs = records["digits"]
+    return panels.dynamics(runs[0], title(runs[0], KEYS)) if len(runs) == 1 else against_width(runs)
+
+
+def title(run: Record, keys: tuple[str, ...]) -> str:
+    """Of a network of your own the keys that are not at their defaults: those it takes."""
+    model, data = run.config["model"], run.config["data"]
+    if not model.get("factory"):
+        return f"{data['name']}, {run.config['loss']['name']}, {panels.settings(run)}"
+    default = as_dict(Experiment())["model"]
+    chosen = [f"{key}={model[key]}" for key in keys if model[key] != default[key]]
+    shared = [f"|D|={data['train']}", rf"$\eta$={run.config['optimizer']['lr']:.3g}"]
+    return ", ".join([model["factory"], data["name"], *chosen, *shared])
+
+
+def claims(records: dict[str, list[Record]]) -> list[Claim]:
+    runs = records["digits"]
+    if len(runs) > 1:
+        return [falls_with_width(runs)]
+    own = runs[0]._replace(paper=True)  # the question is about this network, whatever its width
+    return [
+        checks.plateau_is_small(own),
+        *checks.loss_and_accuracy_agree(own, "4c", "Figure 4"),
+        checks.weights_follow(own),
+    ]
+
+
+def refuse_mixed(runs: list[Record]) -> None:
+    if len({alike(run) for run in runs}) > 1:
+        raise UserError("figure custom: several runs may differ in model.width and seed alone")
+
+
+def alike(run: Record) -> str:
+    """What the runs of a grid share; the rate may follow the width."""
+    config = {key: value for key, value in run.config.items() if key != "seed"}
+    for section, key in (("model", "width"), ("optimizer", "lr")):
+        config[section] = {k: v for k, v in config[section].items() if k != key}
+    return repr(config)
+
+
+def against_width(runs: list[Record]) -> Figure:
+    """RMSE of test points at the end against width, and on the way, a line per width."""
+    figure, axes = panels.grid(1, 2, title(runs[0], KEYS[1:]))
+    line = panels.mean_over_seeds(checks.final_rmse(runs), "width")
+    ax, way = axes[0]
+    ax.plot(line.index, line["mean"], "o-", ms=3, label="last step")
+    ax.fill_between(line.index, line["low"], line["high"], alpha=0.15, lw=0)
+    widths, top = np.array(line.index, float), 1.5 * line["mean"].iloc[0]
+    panels.power(ax, widths, top, -1.0, "$1/n$")
+    panels.power(ax, widths, top, -0.5, r"$1/\sqrt{n}$")
+    ax.lines[-1].set_linestyle(":")
+    panels.log_log(ax, "network against its linearization", "width n", "RMSE, test points")
+    ax.legend()
+    on_the_way(way, runs)
+    return figure
+
+
+def on_the_way(ax: Axes, runs: list[Record]) -> None:
+    first = min(run.config["seed"] for run in runs)
+    for run in (run for run in runs if run.config["seed"] == first):
+        line = checks.series(run, checks.linear_model(run), "rmse", "test")[1:]
+        ax.plot(line["time"], line["value"], label=f"n={run.config['model']['width']}")
+    panels.over_time(ax, f"on the way, seed {first}", "RMSE, test points")
+    ax.set_yscale("log")
+    ax.legend()
+
+
+def falls_with_width(runs: list[Record]) -> Claim:
+    """The exponent in width of the final test RMSE, below 0 where the paper's theorem holds."""
+    refuse_mixed(runs)
+    slope = slopes.of(checks.final_rmse(runs), "width")
+    return Claim(
+        "width",
+        "The wider the network, the closer its linearization: slope in n of the final test RMSE",
+        "Theorem 2.1, Figure 8",
+        slope.value,
+        slope.interval,
+        "< 0 with 95 % confidence",
+        checks.verdict(slope.interval[1] < 0, bool(np.isfinite(slope.value))),
+    )
