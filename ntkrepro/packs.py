@@ -29,9 +29,11 @@ def packs(points: list[Experiment]) -> list[list[Experiment]]:
 
 
 def size(point: Experiment) -> int:
-    """Members of a pack. One for convolutions on a CPU, where XLA trains them one step a call."""
-    convolutional = point.model.architecture is not Architecture.fc
-    if point.program is not Program.train or (convolutional and jax.default_backend() == "cpu"):
+    """Members of a pack. One for convolutions on a CPU, where XLA trains them one step a call, and
+    for a user's own network, whose size is not known."""
+    architecture = point.model.architecture
+    convolutional = architecture is not Architecture.fc and jax.default_backend() == "cpu"
+    if point.program is not Program.train or convolutional or architecture is Architecture.custom:
         return 1
     return point.pack or min(MOST, at_once(4 * weights(point)))
 

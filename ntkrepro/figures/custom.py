@@ -11,29 +11,19 @@ from matplotlib.figure import Figure
 from ntkrepro import claims as checks
 from ntkrepro import slopes
 from ntkrepro.claims import Claim
-from ntkrepro.config import Experiment, as_dict
 from ntkrepro.errors import UserError
 from ntkrepro.figures import panels
 from ntkrepro.records import Record
 
 EXPERIMENTS = ("digits",)  # the default, with what the words make of it
-KEYS = ("width", "depth", "activation", "w_var", "b_var")  # that a network of your own may take
 
 
 def draw(records: dict[str, list[Record]]) -> Figure:
     runs = records["digits"]
-    return panels.dynamics(runs[0], title(runs[0], KEYS)) if len(runs) == 1 else against_width(runs)
-
-
-def title(run: Record, keys: tuple[str, ...]) -> str:
-    """Of a network of your own the keys that are not at their defaults: those it takes."""
-    model, data = run.config["model"], run.config["data"]
-    if not model.get("factory"):
-        return f"{data['name']}, {run.config['loss']['name']}, {panels.settings(run)}"
-    default = as_dict(Experiment())["model"]
-    chosen = [f"{key}={model[key]}" for key in keys if model[key] != default[key]]
-    shared = [f"|D|={data['train']}", rf"$\eta$={run.config['optimizer']['lr']:.3g}"]
-    return ", ".join([model["factory"], data["name"], *chosen, *shared])
+    if len(runs) > 1:
+        return against_width(runs)
+    data, loss = (runs[0].config[key]["name"] for key in ("data", "loss"))
+    return panels.dynamics(runs[0], f"{data}, {loss}, {panels.settings(runs[0])}")
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
@@ -63,10 +53,14 @@ def alike(run: Record) -> str:
 
 def against_width(runs: list[Record]) -> Figure:
     """RMSE of test points at the end against width, and on the way, a line per width."""
-    figure, axes = panels.grid(1, 2, title(runs[0], KEYS[1:]))
-    line = panels.mean_over_seeds(checks.final_rmse(runs), "width")
+    model, data = (runs[0].config[key] for key in ("model", "data"))
+    network = model.get("factory") or model["architecture"]
+    figure, axes = panels.grid(1, 2, f"{network}, {data['name']}, |D|={data['train']}")
+    rows = checks.final_rmse(runs)
+    line = panels.mean_over_seeds(rows, "width")
     ax, way = axes[0]
-    ax.plot(line.index, line["mean"], "o-", ms=3, label="last step")
+    label = f"last step: {panels.exponent(rows, 'width')}"
+    ax.plot(line.index, line["mean"], "o-", ms=3, label=label)
     ax.fill_between(line.index, line["low"], line["high"], alpha=0.15, lw=0)
     widths, top = np.array(line.index, float), 1.5 * line["mean"].iloc[0]
     panels.power(ax, widths, top, -1.0, "$1/n$")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -19,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ntkrepro import slopes
 from ntkrepro.claims import collect, linear_model, outputs_per_example, series, table
+from ntkrepro.config import Experiment, as_dict
 from ntkrepro.files import atomic
 from ntkrepro.records import Record
 
@@ -173,13 +175,23 @@ def dynamics(record: Record, title: str) -> Figure:
 def settings(record: Record) -> str:
     """Network, data and optimizer in one line, for a title."""
     model, data, opt = (record.config[key] for key in ("model", "data", "optimizer"))
-    biases = f", $\\sigma_b^2$={model['b_var']:g}" if model["b_var"] else ", no biases"
+    network, variances = f"{model['activation']}, L={model['depth']}, n={model['width']}", ""
+    if model.get("factory"):
+        network = ", ".join([model["factory"], *own_keys(model)])
+    else:
+        biases = f"$\\sigma_b^2$={model['b_var']:g}" if model["b_var"] else "no biases"
+        variances = f", $\\sigma_w^2$={model['w_var']:g}, {biases}"
     momentum = f", $\\beta$={opt['momentum']:g}" if opt["momentum"] else ""
     batch = f", batch {opt['batch']}" if opt["batch"] else ""
-    return (
-        f"{model['activation']}, L={model['depth']}, n={model['width']}, |D|={data['train']}, "
-        f"$\\eta$={record.lr:.3g}{momentum}{batch}, $\\sigma_w^2$={model['w_var']:g}{biases}"
-    )
+    rate = f"$\\eta$={record.lr:.3g}"
+    return f"{network}, |D|={data['train']}, {rate}{momentum}{batch}{variances}"
+
+
+def own_keys(model: dict[str, Any]) -> list[str]:
+    """Of a user's own network, the keys away from their defaults: those that it takes."""
+    default = as_dict(Experiment())["model"]
+    keys = ("width", "depth", "activation", "w_var", "b_var")
+    return [f"{key}={model[key]}" for key in keys if model[key] != default[key]]
 
 
 def power(ax: Axes, x: np.ndarray, anchor: float, exponent: float, label: str) -> None:
