@@ -33,10 +33,10 @@ figures: $(VENV)/installed  ## run what is missing at laptop scale, draw it, rep
 docs: $(VENV)/installed  ## the README's verdicts and docs/open-numbers.md, from records and configs
 	$(BIN)/python scripts/write_docs.py
 
-bench: $(VENV)/installed  ## speed against this machine's own matrix product, and the peer's
+bench: $(VENV)/installed  ## speed against this machine's own matrix product, and the peer's; the plan against runs
 	$(BIN)/python scripts/bench_step.py
 	$(BIN)/python scripts/bench_ntk_cost.py
-	$(BIN)/python scripts/step_cost.py --scale laptop --time
+	$(BIN)/python scripts/check_plan.py
 	$(BIN)/python scripts/bench_kernels.py
 	$(BIN)/python scripts/bench_pack.py
 

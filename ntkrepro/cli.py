@@ -25,6 +25,8 @@ ntkrepro: does this network train like its linearization?
   ntkrepro run [experiment=NAME] [scale=paper|laptop|smoke] [KEY=VALUE ...]
                                      compute a record (Hydra's grammar: -m sweeps over a,b,c;
                                      --cfg job shows the config; --help all keys)
+  ntkrepro plan [experiment=NAME] [scale=...] [KEY=VALUE ...]
+                                     before anything runs: FLOPs, memory, time; of a sweep, in all
   ntkrepro status [experiment=NAME] [KEY=VALUE ...]
                                      what is done, running, failed, missing
   ntkrepro figures [4 S2 ...] [scale=...] [KEY=VALUE ...]
@@ -214,6 +216,14 @@ def from_launcher(error: Exception) -> bool:
     return any(name.startswith("hydra_plugins.") for name in frames)
 
 
+def plan(arguments: list[str]) -> None:
+    """What a run, or an experiment's sweep, will cost. Raises UserError like the run."""
+    from ntkrepro import config
+    from ntkrepro.plan import report
+
+    print(report(config.expand([w for w in arguments if w not in ("-m", "--multirun")])))
+
+
 def figures(arguments: list[str]) -> None:
     """Draw the named figures (all, if none is named) and print their claims."""
     from ntkrepro.figures import draw
@@ -273,6 +283,7 @@ def complete(arguments: list[str]) -> None:
 
 COMMANDS = {
     "run": run,
+    "plan": plan,
     "status": status,
     "figures": figures,
     "report": report,

@@ -50,14 +50,14 @@ def draws(experiment: Experiment, x: jax.Array) -> dict[str, np.ndarray]:
     """Kernels of `samples` random networks [M, N, N], float64."""
     keys = jax.random.split(jax.random.key(experiment.seed), experiment.samples)
     # one at a time: batched LAPACK calls can lock XLA's CPU threads
-    drawn = [jax.tree.map(np.asarray, _draw(_network(experiment.model), key, x)) for key in keys]
+    drawn = [jax.tree.map(np.asarray, _draw(network(experiment.model), key, x)) for key in keys]
     return {
         name: np.stack([getattr(k, name) for k in drawn], dtype=np.float64)
         for name in Kernels._fields
     }
 
 
-def _network(model: Model) -> tuple[tuple[str, Any], ...]:
+def network(model: Model) -> tuple[tuple[str, Any], ...]:
     """What a draw depends on, hashable."""
     return (
         ("depth", model.depth),

@@ -57,10 +57,7 @@ def load(data: config.Data) -> Dataset:
         y_test = np.full((data.points, y_train.shape[1]), np.nan)
     if data.subspace:
         x_train, x_test = subspace(x_train, x_test)
-    shape = train.images.shape[1:]
-    grey = len(shape) == 2 and data.name is not DataSet.npz
-    image = () if len(shape) < 2 else (*shape, 1) if grey else shape
-    return Dataset(x_train, y_train, x_test, y_test, n0, image)
+    return Dataset(x_train, y_train, x_test, y_test, n0, image_of(train.images.shape[1:], data))
 
 
 def alphas(count: int) -> np.ndarray:
@@ -187,6 +184,37 @@ def tfds_images(data: config.Data) -> tuple[Images, Images]:
     builder = prepared(data.name.name, data.dir)
     train, test = (_split(builder, split) for split in ("train", "test"))
     return train, test
+
+
+IMAGES = {"digits": (8, 8), "mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
+CLASSES = {"gaussian": 2}  # others: ten
+
+
+def shapes(data: config.Data) -> Dataset:
+    """What `load` gives, as arrays that take no memory: only their shapes mean something.
+
+    A user's own file is read: it alone knows. Where inputs span less than as many dimensions as
+    there are, `load` leaves the missing ones out.
+    """
+    if data.name is DataSet.npz:
+        return load(data)
+    name = data.name.name
+    image = IMAGES.get(name, (data.dim,))
+    n0, n, m = int(np.prod(image)), data.train, data.points or data.test
+    k = len(data.classes) or CLASSES.get(name, 10)
+    k = 1 if data.targets is Targets.signs else k
+    span = n if data.points else n + m  # a path lies between train points
+    d = min(n0, span) if data.subspace else n0
+    x_train, y_train, x_test, y_test = (
+        np.broadcast_to(0.0, shape) for shape in ((n, d), (n, k), (m, d), (m, k))
+    )
+    return Dataset(x_train, y_train, x_test, y_test, n0, image_of(image, data))
+
+
+def image_of(shape: tuple[int, ...], data: config.Data) -> tuple[int, ...]:
+    """Dataset.image of inputs of this shape."""
+    grey = len(shape) == 2 and data.name is not DataSet.npz
+    return () if len(shape) < 2 else (*shape, 1) if grey else shape
 
 
 SOURCES = {

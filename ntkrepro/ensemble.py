@@ -29,7 +29,7 @@ from ntkrepro import (
 from ntkrepro.config import Experiment
 from ntkrepro.errors import RunFailed
 from ntkrepro.files import atomic
-from ntkrepro.setup import Setup, prepare
+from ntkrepro.setup import Setup, nbytes, prepare
 from ntkrepro.side_by_side import Say
 from ntkrepro.weight_space import Tick, compiled
 
@@ -90,7 +90,7 @@ def share(tick: Tick, setup: Setup, first: int, last: int) -> Tick:
 
 def block_size(setup: Setup) -> int:
     """Members whose theta_0, theta, omega and gradients fit into MEMORY, on all devices."""
-    each = 4 * sum(leaf.nbytes for leaf in jax.tree.leaves(setup.params0))
+    each = 4 * nbytes(setup.params0)
     budget = MEMORY.get(jax.default_backend(), ACCELERATOR)
     return jax.device_count() * max(1, budget // each)
 

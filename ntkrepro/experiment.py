@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import platformdirs
 from ntkrepro import convergence, ensemble, records, side_by_side
 from ntkrepro.config import Experiment
 from ntkrepro.errors import RunFailed
+from ntkrepro.footprint import refuse_too_large
 from ntkrepro.provenance import provenance
 from ntkrepro.side_by_side import Say
 from ntkrepro.weight_space import Tick
@@ -33,6 +35,15 @@ def share_compilations() -> None:
         folder = platformdirs.user_cache_path("ntkrepro") / "xla"
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", COMPILATION)
+
+
+@contextmanager
+def numerics(experiment: Experiment) -> Iterator[None]:
+    """The run's precision. A linearization may diverge where its network doesn't: quietly."""
+    x64 = jax.enable_x64(experiment.precision.name == "float64")
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    with x64, jax.default_matmul_precision("highest"), quiet:
+        yield
 
 
 def run(
@@ -61,10 +72,8 @@ def run_pack(pack: list[Experiment], say: Say, tick: Tick) -> list[Path | RunFai
     records.refuse_unwritable(first)
     share_compilations()
     began, about = time.perf_counter(), provenance()
-    x64 = jax.enable_x64(first.precision.name == "float64")
-    # a linearization may diverge where its network doesn't
-    quiet = np.errstate(over="ignore", invalid="ignore")
-    with x64, jax.default_matmul_precision("highest"), quiet:
+    with numerics(first):
+        refuse_too_large(first)
         results = PROGRAMS[first.program.name](pack, say, tick)
     seconds = round((time.perf_counter() - began) / len(pack), 3)
     outcomes: list[Path | RunFailed] = []

@@ -132,7 +132,7 @@ def largest_eigenvalue(setup: Setup) -> float:
 
     def product(v: np.ndarray) -> np.ndarray:
         cotangent = jnp.asarray(v.reshape(shape), setup.x_train.dtype)
-        return np.asarray(_push(setup.model, setup.params0, setup.x_train, cotangent)).ravel()
+        return np.asarray(push(setup.model, setup.params0, setup.x_train, cotangent)).ravel()
 
     size = setup.dataset.y_train.size
     operator = LinearOperator((size, size), product, dtype=np.float64)
@@ -141,7 +141,7 @@ def largest_eigenvalue(setup: Setup) -> float:
 
 
 @partial(jax.jit, static_argnames="model")
-def _push(model: models.Module, params: Any, x: jax.Array, c: jax.Array) -> jax.Array:
+def push(model: models.Module, params: Any, x: jax.Array, c: jax.Array) -> jax.Array:
     """J J^T c."""
     f = lambda p: models.apply(model, p, x)  # noqa: E731
     return jax.jvp(f, (params,), jax.vjp(f, params)[1](c))[1]
@@ -164,12 +164,12 @@ def add_weights(setup: Setup, path: Trajectory, c: np.ndarray) -> Trajectory:
 def weights(setup: Setup, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Picked entries [w] and change per layer [l] of omega_t = -J^T c_t (Eq. 9); c [n, k]."""
     cotangent = jnp.asarray(c, setup.x_train.dtype)
-    omega = _pull(setup.model, setup.params0, setup.x_train, cotangent)
+    omega = pull(setup.model, setup.params0, setup.x_train, cotangent)
     entries, changes = measure.displacement(omega, setup.pick, setup.norms)
     return np.asarray(entries), np.asarray(changes)
 
 
 @partial(jax.jit, static_argnames="model")
-def _pull(model: models.Module, params: Any, x: jax.Array, c: jax.Array) -> Any:
+def pull(model: models.Module, params: Any, x: jax.Array, c: jax.Array) -> Any:
     pullback = jax.vjp(lambda p: models.apply(model, p, x), params)[1]
     return jax.tree.map(jnp.negative, pullback(c)[0])

@@ -1,5 +1,6 @@
 """What every side of a run starts from: data, network, initial parameters, what to log when."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -78,6 +79,39 @@ def inputs(experiment: Experiment, dataset: Dataset) -> tuple[jax.Array, jax.Arr
     if architecture == "fc" or not image:
         return pair
     return pair[0].reshape(-1, *image), pair[1].reshape(-1, *image)
+
+
+def shapes(experiment: Experiment) -> Setup:
+    """The setup of a config with shapes in place of arrays, and neither `pick` nor `norms`."""
+    dataset, opt = data.shapes(experiment.data), experiment.optimizer
+    n, k = dataset.y_train.shape
+
+    def given(x_train: Any, x_test: Any) -> tuple[jax.Array, jax.Array]:
+        return inputs(experiment, dataset._replace(x_train=x_train, x_test=x_test))
+
+    x_train, x_test = jax.eval_shape(given, dataset.x_train, dataset.x_test)
+    model = models.build(experiment.model, dataset.n0, k, x_train)
+    params0 = jax.eval_shape(partial(models.init, model), jax.random.key(0), x_train)
+    batch = None if opt.batch == n else opt.batch
+    return Setup(
+        experiment,
+        dataset,
+        model,
+        params0,
+        x_train,
+        x_test,
+        log_steps(opt, experiment.log),
+        {},
+        {},
+        experiment.loss.scale * kernel_rate(experiment.loss.name.name, n, k),
+        opt.lr,
+        None if batch is None else np.broadcast_to(np.int32(0), (opt.steps, batch)),
+    )
+
+
+def nbytes(tree: Any) -> int:
+    """Of all arrays, or of their shapes."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def outputs(setup: Setup) -> int:

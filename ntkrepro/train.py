@@ -165,6 +165,10 @@ def _loop(
 _step = partial(jax.jit, static_argnames="program", donate_argnames="states")(step)
 
 
+def steps_in_python(program: Program) -> bool:
+    return models.is_convolutional(program.model) and jax.default_backend() == "cpu"
+
+
 def advance(
     program: Program, task: Task, states: dict[str, Any], first: int, last: int
 ) -> dict[str, Any]:
@@ -173,7 +177,7 @@ def advance(
     One compiled loop, but on a CPU for convolutions a loop over a compiled step: there XLA runs
     their gradients within loops ten to thirty times slower.
     """
-    if models.is_convolutional(program.model) and jax.default_backend() == "cpu":
+    if steps_in_python(program):
         for i in range(first, last):
             states = _step(program, task, states, i)
         return states

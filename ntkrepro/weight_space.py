@@ -154,11 +154,16 @@ def initial_kernels(setup: Setup) -> Kernels | None:
 def with_kernels(setup: Setup, point: Trajectory, now: Kernels, start: Kernels) -> Trajectory:
     """How far the kernels have moved; the distance of Eq. S48 where the bound can be measured."""
     point = point._replace(kernel_change=measure.relative_change(now, start))
-    experiment = setup.experiment
-    bounded = experiment.loss.name.name == "mse" and experiment.linearized.space.name != "none"
-    if bounded and fits(setup) and experiment.log.outputs >= len(setup.x_train):
+    if has_bound(setup):
         point = point._replace(kernel_distance=measure.distance(now, start))
     return point
+
+
+def has_bound(setup: Setup) -> bool:
+    """Whether the bound of SM F can be measured: on mse, with the kernel of all train points."""
+    experiment = setup.experiment
+    both = experiment.loss.name.name == "mse" and experiment.linearized.space.name != "none"
+    return both and fits(setup) and experiment.log.outputs >= len(setup.x_train)
 
 
 def compiled(setup: Setup, names: tuple[str, ...]) -> tuple[train.Program, train.Task]:

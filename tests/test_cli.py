@@ -76,7 +76,7 @@ def test_list_names_every_experiment_and_figure(ntkrepro):
 
 def test_help_names_every_command(ntkrepro):
     done = ntkrepro("--help")
-    for command in ("run", "figures", "report", "list", "data"):
+    for command in ("run", "plan", "status", "figures", "report", "list", "data"):
         assert f"\n  ntkrepro {command} " in done.stdout
     assert ntkrepro().stdout == done.stdout
 
@@ -153,10 +153,33 @@ def test_data_says_what_is_prepared_and_where(ntkrepro, tfds_dir):
         ("optimizer.steps=-1", ["optimizer.steps=-1", "0 or above"]),
         ("data.train=241", ["data.train=241", "at most 240"]),
         ("data.classes=[]", ["data.targets=signs", "onehot"]),
+        ("model.width=1000000", ["model.width=1000000", "GiB", "lower model.width"]),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(ntkrepro, tmp_path, override, told):
     refused(ntkrepro("run", override), *told)
+    assert not names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (("data.train=1000000", "log.outputs=1000000"), "log.outputs=1000000"),
+        (("experiment=kernel_convergence", "data.train=1000000"), "data.train=1000000"),
+    ],
+)
+def test_a_kernel_larger_than_memory_is_refused(ntkrepro, tmp_path, words, key):
+    """Before any of it is allocated, and at once."""
+    done = ntkrepro("run", *words, *EMBEDDED, timeout=60)
+    refused(done, key, "GiB", f"lower {key.split('=')[0]}")
+    assert not names(tmp_path)
+
+
+def test_plan_tells_the_cost_of_a_run_and_writes_nothing(ntkrepro, tmp_path):
+    done = ntkrepro("plan", *TINY)
+    assert done.returncode == 0, done.stderr
+    for told in ("steps, network", "start-up", "in all", "fits: "):
+        assert told in done.stdout
     assert not names(tmp_path)
 
 
@@ -168,7 +191,7 @@ def test_a_traceback_is_there_for_whoever_asks(ntkrepro):
 
 
 def test_an_unknown_command_figure_or_data_set_is_told_the_known_ones(ntkrepro, tmp_path):
-    refused(ntkrepro("fly"), "fly", "run, status, figures, list, data")
+    refused(ntkrepro("fly"), "fly", "run, plan, status, figures, list, data")
     refused(ntkrepro("figures", "99"), "99", ", ".join(FIGURES))
     refused(ntkrepro("data", "prepare", "imagenet"), "imagenet", "cifar10, mnist")
     refused(ntkrepro("data", "fetch"), "data fetch", "ntkrepro data [prepare NAME]")

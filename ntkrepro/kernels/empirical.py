@@ -179,7 +179,7 @@ def ntk(
     """
     if mixes_examples(model):
         raise ValueError(MIXES)
-    size = _rows(model, x1, memory)
+    size = rows_at_once(model, x1, memory)
     if len(x1) <= size and (x2 is None or len(x2) <= size):
         return _block(model, params, spread(x1), x2, trace, per_layer)
     columns = x1 if x2 is None else x2
@@ -214,7 +214,7 @@ def _put(out: np.ndarray, block: np.ndarray, i: int, j: int, mirror: bool) -> No
         out[(cols, *skip, rows)] = turned
 
 
-def _rows(model: Module, x: jax.Array, memory: int) -> int:
+def rows_at_once(model: Module, x: jax.Array, memory: int) -> int:
     """Examples whose inputs, deltas and block of the kernel fit into `memory` bytes."""
     each, square = _sizes(model, x.shape[1:], x.dtype)
     return max(1, int((-each + (each**2 + 4 * square * memory) ** 0.5) / (2 * square)))

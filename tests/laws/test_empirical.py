@@ -70,8 +70,8 @@ def test_blocks_are_the_whole(k, symmetric, trace):
     model = fc(k=k)
     params, x, _, x_test = problem(model)
     ntk = partial(empirical.ntk, model, params, x, None if symmetric else x_test, trace=trace)
-    memory = next(m for m in 2 ** np.arange(30) if empirical._rows(model, x, m) > 1)
-    assert empirical._rows(model, x, memory) < 5
+    memory = next(m for m in 2 ** np.arange(30) if empirical.rows_at_once(model, x, m) > 1)
+    assert empirical.rows_at_once(model, x, memory) < 5
     assert error(ntk(memory=memory), ntk()) < EXACT
 
 

@@ -1,0 +1,122 @@
+"""The least memory that a run needs, from shapes alone, and which key lowers it."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import psutil
+
+from ntkrepro import models
+from ntkrepro.config import Experiment, Program, flat
+from ntkrepro.errors import UserError
+from ntkrepro.kernels.empirical import capture
+from ntkrepro.setup import Setup, fits, nbytes, outputs, shapes
+
+
+class Need(NamedTuple):
+    """Bytes that a run holds at one time; `host`: in the host's memory, whatever the device."""
+
+    what: str
+    key: str  # lowers it
+    bytes: int
+    host: bool = False
+
+
+def needs(setup: Setup) -> list[Need]:
+    """What is alive at once at least, of the run of a config (setup.shapes)."""
+    data = Need("data", "data.train", 2 * nbytes(setup.dataset[:4]), host=True)
+    return [data, *PROGRAMS[setup.experiment.program](setup)]
+
+
+def train(setup: Setup) -> list[Need]:
+    """A network with its displacement, gradient, momentum and activations; kernels."""
+    log, opt = setup.experiment.log, setup.experiment.optimizer
+    n, k, params = len(setup.x_train), setup.dataset.y_train.shape[1], nbytes(setup.params0)
+    copies = 3 + bool(opt.momentum) + 2 * (opt.name.name == "adam")
+    layers, own = layer_inputs(setup), models.is_custom(setup.model)
+    batch = "optimizer.batch" if opt.batch or n > len(setup.x_test) else "data.train"
+    kept = min(log.outputs, n) * k if log.kernel else 0
+    at_once = min(log.batch or n, max(log.train or n, len(setup.x_test)))
+    return [
+        Need(
+            "parameters and their gradients",
+            "model.factory" if own else "model.width",
+            copies * params,
+        ),
+        Need("activations of a step", batch, (opt.batch or n) * sum(layers)),
+        Need("outputs at a logged step", "log.batch", at_once * max(layers, default=0)),
+        Need("kernel at a logged step", "log.outputs", 2 * kept**2 * setup.x_train.dtype.itemsize),
+        *([Need("kernel", "data.train", 3 * 8 * outputs(setup) ** 2, True)] if fits(setup) else []),
+    ]
+
+
+def layer_inputs(setup: Setup) -> list[int]:
+    """Bytes of each layer's input, of one example."""
+    one = jax.ShapeDtypeStruct((1, *setup.x_train.shape[1:]), setup.x_train.dtype)
+    layers = jax.eval_shape(partial(capture, setup.model), setup.params0, one)[1]
+    return [nbytes(layer.x) for layer in layers.values()]
+
+
+def kernel_convergence(setup: Setup) -> list[Need]:
+    """Features of one random network and the kernels of all."""
+    n, item = len(setup.x_train), setup.x_train.dtype.itemsize
+    model = setup.experiment.model
+    return [
+        Need("features", "model.width", 2 * model.depth * n * model.width * item),
+        Need("kernels", "data.train", 2 * 8 * (setup.experiment.samples + 1) * n**2, host=True),
+    ]
+
+
+def ensemble(setup: Setup) -> list[Need]:
+    """One member at least, and the analytic kernels over train points and path."""
+    points = len(setup.x_train) + len(setup.x_test)
+    return [
+        Need("parameters and their gradients", "model.width", 3 * nbytes(setup.params0)),
+        Need("analytic kernels", "data.train", 4 * 8 * points**2, host=True),
+    ]
+
+
+PROGRAMS = {
+    Program.train: train,
+    Program.kernel_convergence: kernel_convergence,
+    Program.ensemble: ensemble,
+}
+
+
+def device_memory() -> int:
+    """Bytes of the device that computes; of a CPU those of the machine."""
+    stats = jax.devices()[0].memory_stats()
+    return stats["bytes_limit"] if stats else psutil.virtual_memory().total
+
+
+def is_host() -> bool:
+    """Whether the device's memory is the host's."""
+    return jax.default_backend() == "cpu"
+
+
+def largest(found: list[Need]) -> Need:
+    return max(found, key=lambda need: need.bytes)
+
+
+def refuse_too_large(experiment: Experiment) -> None:
+    """Raises UserError where a run needs more than all the memory there is, before it starts."""
+    found = needs(shapes(experiment))
+    on_host = [need for need in found if need.host or is_host()]
+    rest = [need for need in found if not (need.host or is_host())]
+    for part, there in ((on_host, psutil.virtual_memory().total), (rest, device_memory())):
+        total = sum(need.bytes for need in part)
+        if total > there:
+            most = largest(part)
+            raise UserError(
+                f"{most.key}={value(experiment, most.key)}: needs at least {gib(total)}, "
+                f"{gib(most.bytes)} of it for {most.what}, and there are {gib(there)}; "
+                f"lower {most.key}"
+            )
+
+
+def value(experiment: Experiment, key: str) -> object:
+    return flat(experiment)[key]
+
+
+def gib(size: float) -> str:
+    return f"{size / 2**30:.3g} GiB"
