@@ -27,7 +27,7 @@ from ntkrepro.setup import Setup, fits, nbytes, outputs
 from ntkrepro.side_by_side import spaces
 from ntkrepro.weight_space import compiled, has_bound
 
-MEASURED = 1536  # rows at most of a matrix that NumPy works on while it is measured
+MEASURED = 1024  # rows at most of a matrix that NumPy works on while it is measured
 
 
 class Piece(NamedTuple):
@@ -114,7 +114,9 @@ def side_by_side(setup: Setup) -> list[Piece | HostPiece]:
         first = (len(x) * k) ** 2 * x.dtype.itemsize
         held += nbytes(theta) + first
         out += tangent_kernel(logged, "Theta_t(X, X)", t, None, held, host)
-        out.append(Piece("NNGP", t, partial(empirical.nngp, setup.model), (theta, x), held, host))
+        if not models.is_custom(setup.model):
+            nngp = partial(empirical.nngp, setup.model)
+            out.append(Piece("NNGP", t, nngp, (theta, x), held, host))
         if has_bound(setup):
             out.append(distance(len(x) * k, t, host))
     return out
