@@ -124,8 +124,13 @@ def plateau_is_small(record: Record) -> Claim:
 
 
 def loss_and_accuracy_agree(record: Record, name: str, source: str) -> list[Claim]:
-    """4c, 6a, S2a: largest gap of test accuracy, and of test loss over its initial value."""
+    """4c, 6a, S2a: largest gap of test accuracy, and of test loss over its initial value.
+
+    None where the record has no single examples (log.examples).
+    """
     models = ("network", linear_model(record))
+    if select(record, models[0], "example_loss", "test").empty:
+        return []
     right, losses = (
         [table(record, model, f"example_{what}", "test").to_numpy() for model in models]
         for what in ("correct", "loss")

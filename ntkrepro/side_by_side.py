@@ -161,6 +161,6 @@ def all_rows(setup: Setup, steps: list[int], paths: dict[str, Trajectory]) -> li
             setup.dataset,
             experiment.loss.name.name,
             experiment.log.outputs,
-            examples=len(paths) > 1,
+            examples=experiment.log.examples and len(paths) > 1,
         )
     return frames

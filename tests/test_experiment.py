@@ -1,9 +1,10 @@
 """Whole runs at smoke scale, in process."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from ntkrepro import config, experiment, records, setup
+from ntkrepro import claims, config, experiment, records, setup
 from ntkrepro.claims import series, table
 from ntkrepro.errors import RunFailed, UserError
 
@@ -217,3 +218,14 @@ def test_weight_change_is_relative_to_the_whole_first_layer(tmp_path, tfds_dir):
     ]
     first = [change[0].iloc[-1] for change in changes]
     assert first[0] == pytest.approx(first[1], rel=0.5)
+
+
+def test_single_examples_are_left_out_where_they_are_not_asked_for(tmp_path):
+    whole, short = (run(tmp_path, f"log.examples={asked}") for asked in ("true", "false"))
+    single = whole.rows["quantity"].isin(["example_loss", "example_correct"])
+    assert single.any()
+    rest = whole.rows[~single].reset_index(drop=True)
+    pd.testing.assert_frame_equal(short.rows, rest, check_categorical=False)
+    whole, short = (claims.loss_and_accuracy_agree(r, "4c", "") for r in (whole, short))
+    assert whole
+    assert not short
