@@ -10,12 +10,15 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
+
 from ntkrepro import experiment, locks, records, state, termination
 from ntkrepro.config import Experiment
 from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.packs import packs
 from ntkrepro.progress import progress
 
+PROGRAMS = 32  # packs after which compiled programs are freed: thousands exceed the system's maps
 POLL = 0.5  # seconds between two looks at what others hold
 
 Tell = Callable[[Experiment, Path | UserError], None]
@@ -29,7 +32,11 @@ def run(points: list[Experiment], tell: Tell, since: float) -> None:
     """
     names, todo = state.labels(points), packs(points)
     while todo:
-        held = [pack for pack in todo if not attempt(pack, names, tell, since)]
+        held = []
+        for i, pack in enumerate(todo, 1):
+            held += [] if attempt(pack, names, tell, since) else [pack]
+            if i % PROGRAMS == 0:
+                jax.clear_caches()
         if len(held) == len(todo):
             time.sleep(POLL)
         todo = held
