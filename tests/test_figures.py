@@ -14,7 +14,7 @@ from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.figures import FIGURES, fig1, fig2, fig4, fig8, figS2
 from ntkrepro.records import Record
 
-PANES = {"digits": 6, "custom": 6, "1": 4, "2": 3, "3": 4, "4": 6, "5": 6, "6": 6, "7": 4}
+PANES = {"digits": 6, "custom": 6, "1": 4, "2": 3, "3": 4, "4": 6, "5": 6, "6": 6, "7": 4, "8": 4}
 PANES |= {"S1": 2, "S2": 6, "S3": 2, "S4": 4, "S5": 6, "F1": 2}
 CLAIMS = {
     "digits": set(),
@@ -26,6 +26,10 @@ CLAIMS = {
     "5": {"5a accuracy", "5a loss"},
     "6": {"6a accuracy", "6a loss", "6b"},
     "7": {"7a shape", "7a rebound"},
+    "8": {
+        *("8a L=1", "8a L=2", "8b n=4", "8b n=8", "8b n=16"),
+        *("8c L=1", "8d N=1"),
+    },
     "S1": {"S1a", "S1b"},
     "S2": {"S2a accuracy", "S2a loss"},
     "S3": {"1a L=1", "1b L=1", "1c"},
@@ -69,7 +73,8 @@ def files(folder):
 
 def pane_values(figure):
     """What the lines of each pane show, one array a pane."""
-    return [np.concatenate([line.get_ydata() for line in ax.lines] or [[]]) for ax in figure.axes]
+    lines = [[np.asarray(line.get_ydata(), float) for line in ax.lines] for ax in figure.axes]
+    return [np.concatenate(values or [[]]) for values in lines]
 
 
 @every_figure
@@ -84,7 +89,7 @@ def test_every_pane_of_a_figure_shows_something(name, needed):
 
 @every_figure
 def test_a_figure_is_drawn_twice_to_the_same_bytes(name, needed, smoke_records):
-    results = smoke_records(*needed)[0].parents[1]
+    results = smoke_records(next(iter(needed)))[0].parents[1]
     folder, stem = results / "figures/smoke", name if name in QUICK else f"fig{name}"
 
     def draw():
