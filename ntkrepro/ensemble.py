@@ -2,7 +2,7 @@
 they approach (Figures 3 and S4).
 
 Member i is the network of seed + i. Members are trained in blocks, on every device as many at once
-as fit into MEMORY; a finished block waits in a file beside the record to come, so that a run that
+as packs.py says; a finished block waits in a file beside the record to come, so that a run that
 was cut off goes on with the next.
 """
 
@@ -22,6 +22,7 @@ from ntkrepro import (
     gp,
     measure,
     models,
+    packs,
     records,
     termination,
     train,
@@ -32,11 +33,6 @@ from ntkrepro.files import atomic
 from ntkrepro.setup import Setup, nbytes, prepare
 from ntkrepro.side_by_side import Say
 from ntkrepro.weight_space import Tick, compiled
-
-# bytes that the parameters of a device's members may take, with gradients and displacement; on a
-# CPU what its caches hold (width 256: blocks of 4 take 0.63 of the time of blocks of 10)
-MEMORY = {"cpu": 12 * 2**20}
-ACCELERATOR = 2**32
 
 
 def run(experiment: Experiment, say: Say, tick: Tick) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -67,7 +63,7 @@ def folder(experiment: Experiment) -> Path:
 
 def members(setup: Setup, say: Say, tick: Tick) -> np.ndarray:
     """Outputs of every member [t, members, points] at every logged step."""
-    experiment, size = setup.experiment, block_size(setup)
+    experiment, size = setup.experiment, packs.at_once(nbytes(setup.params0))
     done = []
     for first in range(0, experiment.samples, size):
         last = min(first + size, experiment.samples)
@@ -86,13 +82,6 @@ def share(tick: Tick, setup: Setup, first: int, last: int) -> Tick:
     """Progress of one block as its share of the whole."""
     count, steps = setup.experiment.samples, setup.experiment.optimizer.steps
     return lambda step: tick((first * steps + (last - first) * step) // count)
-
-
-def block_size(setup: Setup) -> int:
-    """Members whose theta_0, theta, omega and gradients fit into MEMORY, on all devices."""
-    each = 4 * nbytes(setup.params0)
-    budget = MEMORY.get(jax.default_backend(), ACCELERATOR)
-    return jax.device_count() * max(1, budget // each)
 
 
 def train_block(setup: Setup, first: int, last: int, path: Path, tick: Tick) -> np.ndarray:

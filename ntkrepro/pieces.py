@@ -15,12 +15,12 @@ from ntkrepro import (
     loss,
     measure,
     models,
+    packs,
     predict,
     train,
 )
 from ntkrepro.config import Program
 from ntkrepro.convergence import network
-from ntkrepro.ensemble import block_size
 from ntkrepro.function_space import analytic_fc
 from ntkrepro.kernels import empirical, sampling
 from ntkrepro.setup import Setup, fits, nbytes, outputs
@@ -240,7 +240,7 @@ def kernel_convergence(setup: Setup) -> list[Piece | HostPiece]:
 def ensemble_of_networks(setup: Setup) -> list[Piece | HostPiece]:
     experiment, t = setup.experiment, len(setup.steps)
     n, m = len(setup.x_train), len(setup.x_test)
-    size = min(block_size(setup), experiment.samples)
+    size = min(packs.at_once(nbytes(setup.params0)), experiment.samples)
     blocks = experiment.samples / size
     program, task = task_shapes(setup, ("network",))
     task = jax.eval_shape(lambda one: train.stack([one] * size), task)
