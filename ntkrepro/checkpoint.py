@@ -50,20 +50,21 @@ def save(path: Path, name: str, step: int, states: Any, seen: Seen) -> None:
         np.savez(file, **arrays, name=name, step=step)
 
 
-def load(path: Path, name: str, like: Any) -> tuple[int, Any, Seen] | None:
-    """(step, states, seen) of the run called `name`; none where there is none, or not this one's.
+def load(path: Path, name: str, fresh: Any) -> tuple[int, Any, Seen]:
+    """(step, states, seen) of the run called `name`: of its checkpoint, else its start, with the
+    `fresh` states.
 
-    `like` has the structure of the states. A damaged file counts as none: the run starts over.
+    Another run's file or a damaged one counts as none: the run starts over.
     """
     try:
         with np.load(path) as file:
             if str(file["name"]) != name:
-                return None
-            places, shape = jax.tree.flatten(like)
+                return 0, fresh, {}
+            places, shape = jax.tree.flatten(fresh)
             leaves = [
                 jax.device_put(file[f"state/{i}"], place.sharding) for i, place in enumerate(places)
             ]
             seen = {k.partition("/")[2]: file[k] for k in file.files if k.startswith("seen/")}
             return int(file["step"]), jax.tree.unflatten(shape, leaves), seen
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
+        return 0, fresh, {}

@@ -90,17 +90,16 @@ def train_block(setup: Setup, first: int, last: int, path: Path, tick: Tick) -> 
     program, task = compiled(setup, ("network",))
     task = train.stack([task._replace(params0=member(setup, i)) for i in range(first, last)])
     title = f"members {first} to {last - 1} of {experiment.samples}"
-    path, like = path.with_suffix(".checkpoint"), train.start_members(program, task, ("network",))
-    found = checkpoint.load(path, title, like)
-    seen = list(found[2].get("outputs", ())) if found else []
+    path, fresh = path.with_suffix(".checkpoint"), train.start_members(program, task, ("network",))
+    now, states, stored = checkpoint.load(path, title, fresh)
+    seen = list(stored.get("outputs", ()))
     keep = checkpoint.keeper(
         path, experiment.checkpoint, title, lambda: {"outputs": np.stack(seen)} if seen else {}
     )
     steps = setup.steps[len(seen) :]
-    resume = found and found[:2]
     with termination.deferred():
         for step, omegas in train.run(
-            program, task, ("network",), steps, tick, members=True, keep=keep, resume=resume
+            program, task, ("network",), steps, tick, members=True, keep=keep, resume=(now, states)
         ):
             f = outputs_of(setup, task.params0, omegas["network"])
             if not np.isfinite(f).all():

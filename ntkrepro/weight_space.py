@@ -1,6 +1,7 @@
 """Training: the network, and its linearization where that is trained too, observed on the way."""
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -52,11 +53,11 @@ def trajectories(
     path = records.beside(experiment, "checkpoint")
     name = " ".join(run_id(member.setup.experiment) for member in members)
     begin = train.start_members if several else train.start
-    found = checkpoint.load(path, name, begin(program, task, names))
-    seen = [unpack(found[2], i) if found else [] for i in range(len(members))]
+    now, states, stored = checkpoint.load(path, name, begin(program, task, names))
+    seen = [unpack(stored, i) for i in range(len(members))]
     keep = checkpoint.keeper(path, experiment.checkpoint, name, lambda: pack(seen))
     steps = members[0].setup.steps[max(map(len, seen)) :]
-    trained = train.run(program, task, names, steps, tick, several, keep, found and found[:2])
+    trained = train.run(program, task, names, steps, tick, several, keep, (now, states))
     starts = [initial_kernels(member.setup) for member in members]
     seconds, began = 0.0, time.perf_counter()
     with termination.deferred():
@@ -107,12 +108,13 @@ def over(member: Member, points: list[Point]) -> bool:
         return True
     if not (opt.stop or opt.plateau):
         return False
-    losses = [train_loss(setup, point["network"]) for point in points]
-    now = setup.steps[len(points) - 1]
-    before = [loss for step, loss in zip(setup.steps, losses, strict=False) if step <= now / 2]
-    late = opt.plateau > 0 and now >= 1 / opt.plateau
-    flat = late and abs(losses[-1] / before[-1] - 1) < opt.plateau
-    return losses[-1] < opt.stop or flat
+    now, loss = setup.steps[len(points) - 1], train_loss(setup, points[-1]["network"])
+    if loss < opt.stop:
+        return True
+    if not opt.plateau or now < 1 / opt.plateau:
+        return False
+    half = bisect_right(setup.steps, now / 2) - 1
+    return abs(loss / train_loss(setup, points[half]["network"]) - 1) < opt.plateau
 
 
 def outcome(member: Member, points: list[Point]) -> Outcome:
