@@ -32,12 +32,15 @@ def matrix_free(model: models.Module, params: Any, x_test: jax.Array, x: jax.Arr
     """Theta(x_test, X) c = J(x_test) (J(X)^T c): one vjp and one jvp, no kernel in memory."""
     params, x_test, x = jax.tree.map(lambda a: np.asarray(a, np.float64), (params, x_test, x))
 
-    def apply(c: jax.Array) -> jax.Array:
-        pull = jax.vjp(lambda p: models.apply(model, p, jnp.asarray(x)), params)[1]
-        push = jax.jvp(lambda p: models.apply(model, p, jnp.asarray(x_test)), (params,), pull(c))
-        return push[1]
+    return lambda c: product(model, params, jnp.asarray(x_test), jnp.asarray(x), c)
 
-    return apply
+
+def product(
+    model: models.Module, params: Any, x_test: jax.Array, x: jax.Array, c: jax.Array
+) -> jax.Array:
+    """J(x_test) (J(x)^T c) [m, k]; c [n, k]."""
+    pull = jax.vjp(lambda p: models.apply(model, p, x), params)[1]
+    return jax.jvp(lambda p: models.apply(model, p, x_test), (params,), pull(c))[1]
 
 
 def coefficients(

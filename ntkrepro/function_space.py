@@ -143,8 +143,7 @@ def largest_eigenvalue(setup: Setup) -> float:
 @partial(jax.jit, static_argnames="model")
 def push(model: models.Module, params: Any, x: jax.Array, c: jax.Array) -> jax.Array:
     """J J^T c."""
-    f = lambda p: models.apply(model, p, x)  # noqa: E731
-    return jax.jvp(f, (params,), jax.vjp(f, params)[1](c))[1]
+    return flow.product(model, params, x, x, c)
 
 
 def initial_outputs(setup: Setup) -> tuple[np.ndarray, np.ndarray]:

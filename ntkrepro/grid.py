@@ -48,8 +48,7 @@ def attempt(pack: list[Experiment], names: dict[int, str], tell: Tell, since: fl
         raise SystemExit(termination.EXIT_CODE)
     if not left(pack, since):
         return True
-    for point in pack:
-        records.refuse_unwritable(point)
+    records.refuse_unwritable(pack[0])  # one folder for all
     with locks.claimed([records.beside(point, "lock") for point in pack]) as ours:
         if ours and (todo := left(pack, since)):
             again = all(state.failure(point) for point in todo)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import psutil
 
-from ntkrepro import config, footprint, models, packs, records, train
+from ntkrepro import config, footprint, models, packs, records, state, train
 from ntkrepro.config import Experiment, Program, Space
 from ntkrepro.experiment import numerics
 from ntkrepro.experiment import run as compute
@@ -316,17 +316,8 @@ def groups(points: list[Experiment]) -> list[Group]:
     alike: dict[str, list[Experiment]] = {}
     for point in points:
         alike.setdefault(shape_key(point), []).append(point)
-    flats = [config.flat(some[0]) for some in alike.values()]
-    differ = [
-        key
-        for key, value in flats[0].items()
-        if key not in NO_SHAPES and any(other[key] != value for other in flats)
-    ]
-    out = []
-    for some, values in zip(alike.values(), flats, strict=True):
-        label = " ".join(f"{key}={values[key]}" for key in differ)
-        out.append(Group(label, some, plan(some[0])))
-    return out
+    names = state.labels([some[0] for some in alike.values()], NO_SHAPES)
+    return [Group(names[id(some[0])], some, plan(some[0])) for some in alike.values()]
 
 
 def shape_key(experiment: Experiment) -> str:

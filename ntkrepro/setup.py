@@ -48,19 +48,29 @@ def prepare(experiment: Experiment) -> Setup:
     params0 = models.init(model, jax.random.key(experiment.seed), x_train)
     ntk = experiment.model.parametrization.name == "ntk"
     w_std = 1.0 if ntk else (experiment.model.w_var / dataset.n0) ** 0.5
+    pick = measure.pick_weights(params0, experiment.log.weights, experiment.seed)
+    hidden = dataset.n0 - dataset.x_train.shape[1]
+    norms = measure.full_norms(params0, hidden, w_std, experiment.seed)
+    schedule = train.batch_schedule(experiment.seed, len(x_train), opt.batch, opt.steps)
+    return assemble(experiment, dataset, model, params0, (x_train, x_test), pick, norms, schedule)
+
+
+def assemble(
+    experiment: Experiment,
+    dataset: Dataset,
+    model: models.Module,
+    params0: Any,
+    x: tuple[jax.Array, jax.Array],
+    pick: measure.Pick,
+    norms: dict[tuple[str, ...], float],
+    schedule: np.ndarray | None,
+) -> Setup:
+    """What follows from the config and the shapes is added: logged steps and rates."""
+    opt, (n, k) = experiment.optimizer, dataset.y_train.shape
+    rate = experiment.loss.scale * kernel_rate(experiment.loss.name.name, n, k)
+    steps = log_steps(opt, experiment.log)
     return Setup(
-        experiment,
-        dataset,
-        model,
-        params0,
-        x_train,
-        x_test,
-        log_steps(opt, experiment.log),
-        measure.pick_weights(params0, experiment.log.weights, experiment.seed),
-        measure.full_norms(params0, dataset.n0 - dataset.x_train.shape[1], w_std, experiment.seed),
-        experiment.loss.scale * kernel_rate(experiment.loss.name.name, len(x_train), k),
-        opt.lr,
-        train.batch_schedule(experiment.seed, len(x_train), opt.batch, opt.steps),
+        experiment, dataset, model, params0, *x, steps, pick, norms, rate, opt.lr, schedule
     )
 
 
@@ -93,20 +103,8 @@ def shapes(experiment: Experiment) -> Setup:
     model = models.build(experiment.model, dataset.n0, k, x_train)
     params0 = jax.eval_shape(partial(models.init, model), jax.random.key(0), x_train)
     batch = None if opt.batch == n else opt.batch
-    return Setup(
-        experiment,
-        dataset,
-        model,
-        params0,
-        x_train,
-        x_test,
-        log_steps(opt, experiment.log),
-        {},
-        {},
-        experiment.loss.scale * kernel_rate(experiment.loss.name.name, n, k),
-        opt.lr,
-        None if batch is None else np.broadcast_to(np.int32(0), (opt.steps, batch)),
-    )
+    schedule = None if batch is None else np.broadcast_to(np.int32(0), (opt.steps, batch))
+    return assemble(experiment, dataset, model, params0, (x_train, x_test), {}, {}, schedule)
 
 
 def nbytes(tree: Any) -> int:

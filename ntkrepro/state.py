@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from collections.abc import Set
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -78,10 +79,10 @@ def table(points: list[Experiment]) -> str:
     return "\n".join(lines)
 
 
-def labels(points: list[Experiment]) -> dict[int, str]:
+def labels(points: list[Experiment], without: Set[str] = frozenset({"sweep"})) -> dict[int, str]:
     """Of each point, by id, the keys in which the points differ, as KEY=VALUE."""
     values = [flat(point) for point in points]
-    varying = [k for k in values[0] if k != "sweep" and len({str(v[k]) for v in values}) > 1]
+    varying = [k for k in values[0] if k not in without and len({str(v[k]) for v in values}) > 1]
     return {
         id(point): " ".join(f"{key}={own[key]}" for key in varying)
         for point, own in zip(points, values, strict=True)
