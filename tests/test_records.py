@@ -13,7 +13,8 @@ from ntkrepro.errors import RunFailed
 from ntkrepro.summary import summary
 from tests.conftest import TINY
 
-HERE = ("results", "data.dir", "sweep")  # not in a record
+# not in a record: where and in which portions it was computed
+HERE = ("results", "data.dir", "data.path", "sweep", "checkpoint", "pack", "workers")
 
 
 @pytest.fixture
