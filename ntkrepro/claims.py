@@ -4,8 +4,8 @@ A claim on a deviation that shrinks with width has a verdict at paper scale only
 value is shown without one. Intervals are 95 % bootstrap intervals over test points or weights.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -396,21 +396,22 @@ def final_rmse(records: list[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def rmse_claims(
-    by_depth: list[Record], by_data: list[Record], cnn: list[Record], wrn: list[Record]
-) -> list[Claim]:
+def rmse_claims(records: dict[str, list[Record]]) -> list[Claim]:
     """8a: RMSE ~ 1/n at every depth; 8b: ~ |D|; 8c, 8d: falls with width. One for each line."""
     claims = []
-    for depth, rows in final_rmse(by_depth).groupby("depth"):
+    for depth, rows in _lines(records.get("rmse_fc_depth"), "depth"):
         what = f"Fully connected, L={depth}: final RMSE ~ 1/n: slope in n"
         slope = slopes.of(rows, "width")
         claims.append(slope_claim(f"8a L={depth}", what, "§3.3.1, Figure 8", slope, -1, 0.3))
-    for width, rows in final_rmse(by_data).groupby("width"):
+    for width, rows in _lines(records.get("rmse_fc_data"), "width"):
         what = f"Fully connected, n={width}: final RMSE ~ |D|: slope in |D|"
         slope = slopes.of(rows, "train")
         claims.append(slope_claim(f"8b n={width}", what, "§3.3.1, Figure 8", slope, 1, 0.4))
-    for name, words, runs in (("8c", "Convolutional, L", cnn), ("8d", "Wide residual, N", wrn)):
-        for depth, rows in final_rmse(runs).groupby("depth"):
+    for name, words, experiment in (
+        ("8c", "Convolutional, L", "rmse_cnn"),
+        ("8d", "Wide residual, N", "rmse_wrn"),
+    ):
+        for depth, rows in _lines(records.get(experiment), "depth"):
             slope = slopes.of(rows, "width")
             claims.append(
                 Claim(
@@ -424,3 +425,8 @@ def rmse_claims(
                 )
             )
     return claims
+
+
+def _lines(runs: list[Record] | None, by: str) -> Iterable[tuple[Any, pd.DataFrame]]:
+    """Final RMSE of an experiment's runs, a line of the figure each; none where it wasn't run."""
+    return final_rmse(runs).groupby(by) if runs else ()

@@ -126,7 +126,7 @@ def duration(records: Sequence[Record]) -> str:
 
 
 def html(gathered: list[Gathered], folder: Path, scale: str, overrides: Sequence[str]) -> str:
-    present = [figure for figure in gathered if not figure.missing]
+    present = [figure for figure in gathered if figure.drawable]
     runs = {key: record for figure in present for key, record in figure.runs().items()}
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -385,6 +385,21 @@ def test_what_is_missing_of_a_sweep_is_counted(record, tmp_path):
     assert lack == f"5 of 6 runs of weight_change: ntkrepro run -m {' '.join(words)}"
 
 
+def test_a_figure_of_parts_shows_those_that_are_there(record, tmp_path):
+    here = ["scale=smoke", f"results={tmp_path}"]
+    for point in config.expand(["experiment=rmse_fc_depth", *here]):
+        records.write(point, record.rows, record.provenance)
+    with pytest.raises(UserError) as error:
+        figures.draw(["8"], here)
+    told = [line.split(" runs of ")[1].split(":")[0] for line in str(error.value).splitlines()]
+    assert told == ["rmse_fc_data", "rmse_cnn", "rmse_wrn"]
+    (figure,) = figures.gather(["8"], here)
+    assert {claim.id for claim in figure.claims} == {"8a L=1", "8a L=2"}
+    shown = [len(ax.lines) > 0 for ax in figure.module.draw(figure.records).axes]
+    assert shown == [True, False, False, False]
+    assert (tmp_path / "figures/smoke/fig8.png").exists()
+
+
 @pytest.fixture
 def exploration(record, tmp_path):
     """Results that hold nothing but a run of another seed."""

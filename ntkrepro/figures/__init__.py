@@ -3,7 +3,8 @@
 EXPERIMENTS whose records it needs, draw(records) -> Figure and claims(records) -> [Claim], where
 `records` has a list by experiment: one record, or one for each point of its sweep. For the report,
 PAPER says what the paper says of it, ALT what there is to be seen, POSTER what the authors' poster
-reads at the paper's scale, and WHY, by scale and claim, why a claim isn't reproduced.
+reads at the paper's scale, and WHY, by scale and claim, why a claim isn't reproduced. PARTS: each
+experiment has its own pane and claims, so that any one of them is enough to draw.
 """
 
 from collections.abc import Sequence
@@ -43,17 +44,24 @@ OURS = ("digits", "custom")  # not the paper's
 
 @dataclass(frozen=True)
 class Gathered:
-    """A figure's module with the records that it draws, and the commands that make what lacks."""
+    """A figure's module, its records, and the commands that make what lacks.
+
+    `records` has the experiments of which no run is missing.
+    """
 
     name: str
     module: Any
     records: "dict[str, list[Record]]"
     missing: list[str]
 
+    @property
+    def drawable(self) -> bool:
+        return bool(self.records) and (not self.missing or getattr(self.module, "PARTS", False))
+
     @cached_property
     def claims(self) -> "list[Claim]":
         """Those that its records allow to check."""
-        return [] if self.missing else self.module.claims(self.records)
+        return self.module.claims(self.records) if self.drawable else []
 
     def runs(self) -> "dict[str, Record]":
         """The records by their ids, in order."""
@@ -71,8 +79,8 @@ def draw(names: Sequence[str], overrides: Sequence[str]) -> None:
         if name not in FIGURES:
             raise UserError(f"figure {name}: no such figure; one of {', '.join(FIGURES)}")
         (figure,) = gather([name], overrides)
-        if figure.missing:
-            missing += [command for command in figure.missing if command not in missing]
+        missing += [command for command in figure.missing if command not in missing]
+        if not figure.drawable:
             continue
         to = target(name, overrides)
         save(figure, to)
@@ -89,7 +97,7 @@ def gather(names: Sequence[str], overrides: Sequence[str]) -> list[Gathered]:
     loaded = {e: load([f"experiment={e}", *overrides]) for e in needed}
     figures = []
     for name, module in modules.items():
-        records = {experiment: loaded[experiment][0] for experiment in module.EXPERIMENTS}
+        records = {e: loaded[e][0] for e in module.EXPERIMENTS if not loaded[e][1]}
         missing = [loaded[e][1] for e in module.EXPERIMENTS if loaded[e][1]]
         figures.append(Gathered(name, module, records, missing))
     return figures
