@@ -203,6 +203,23 @@ def test_3a_3b_3d_turn_around_with_a_wrong_mean_or_spread(drawn, bend):
         assert found["3a"] == FAILED
 
 
+@pytest.mark.parametrize("wrong", ["model.w_var=1.0", "optimizer.lr=0.1"])
+def test_3b_3d_turn_around_with_a_wrong_kernel_or_rate(drawn, tmp_path, wrong):
+    """Networks like the process of one config beside that of another."""
+    words = ["experiment=ensemble", "scale=smoke", f"results={tmp_path}", wrong]
+    others = [records.read(experiment.run(point)) for point in config.expand(words)]
+    found = verdicts([beside(*pair) for pair in zip(drawn, others, strict=True)])
+    assert (found["3b"], found["3d"]) == (FAILED, FAILED)
+    assert found["3a"] == (FAILED if "w_var" in wrong else REPRODUCED)
+
+
+def beside(networks, other):
+    """The networks of one record and the processes of another."""
+    own, theirs = (r.rows["model"].isin(["network", "data"]) for r in (networks, other))
+    rows = ensemble.pd.concat([networks.rows[own], other.rows[~theirs]], ignore_index=True)
+    return networks._replace(rows=rows.assign(time=1.0 * rows["step"]))
+
+
 def test_3c_turns_around_with_networks_that_are_the_posterior_s(drawn):
     whole = drawn[0]
     assert verdicts([whole])["3c"] == REPRODUCED
