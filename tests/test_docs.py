@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from tests.conftest import COMMAND
 
-DOCS = sorted(Path(__file__).parents[1].glob("docs/*.md"))
+ROOT = Path(__file__).parents[1]
+DOCS = sorted(ROOT.glob("docs/*.md"))
+CHECKOUT = ("extend.md",)  # typed at the top of a checkout, the others in an empty folder
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN = re.compile(r"[0-9a-f]{16}")
 
@@ -28,24 +31,44 @@ def same(shown, came):
     return pair[1] == pytest.approx(pair[0], 0.05, 1 if pair[0].is_integer() else 1e-9)
 
 
+def changed(text, diff):
+    """The text with the lines of a diff added where its other lines stand."""
+    lines = diff.splitlines(keepends=True)
+    old, new = ("".join(line[1:] for line in lines if line[0] in signs) for signs in (" ", " +"))
+    assert text.count(old) == 1, diff
+    return text.replace(old, new)
+
+
+@pytest.fixture
+def folder(path, tmp_path):
+    """Where a document's blocks are typed."""
+    if path.name in CHECKOUT:
+        for part in ("ntkrepro", "configs"):
+            shutil.copytree(ROOT / part, tmp_path / part)
+    return tmp_path
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
-def test_every_block_runs_as_written(path, tmp_path):
-    """Python blocks become the files they name; text is what the commands before it print."""
+def test_every_block_runs_as_written(path, folder):
+    """Named blocks become the files they name; text is what the commands before it print."""
     search = os.pathsep.join((str(COMMAND.parent), os.environ["PATH"]))
     printed = ""
     blocks = BLOCK.findall(path.read_text())
-    assert {language for language, _, _ in blocks} <= {"python", "sh", "text"}
+    assert {language for language, _, _ in blocks} <= {"python", "yaml", "diff", "sh", "text"}
     for language, name, body in blocks:
-        if language == "python":
-            (tmp_path / name).write_text(body)
+        if language in ("python", "yaml"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(body)
+        elif language == "diff":
+            (folder / name).write_text(changed((folder / name).read_text(), body))
         elif language == "text":
             assert alike(body, printed), f"shown:\n{body}\ncame:\n{printed}"
         else:
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", body],
-                cwd=tmp_path,
-                env=os.environ | {"PATH": search},
+                cwd=folder,
+                env=os.environ | {"PATH": search, "PYTHONPATH": str(folder)},
                 capture_output=True,
                 text=True,
             )
