@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from ntkrepro import slopes
+from ntkrepro.errors import UserError
 from ntkrepro.records import Record
 from ntkrepro.slopes import Slope
 
@@ -44,7 +45,13 @@ def series(record: Record, model: str, quantity: str, split: str = "") -> pd.Dat
 
 
 def select(record: Record, model: str, quantity: str, split: str = "") -> pd.DataFrame:
-    rows = record.rows
+    """Raises UserError for single outputs of a record that was made without (log.examples)."""
+    rows, log = record.rows, record.config.get("log", {})
+    if quantity in ("output", "target") and not log.get("examples", True):
+        raise UserError(
+            f"log.examples=false: run {record.id} has no single outputs, which this figure shows; "
+            "leave it out"
+        )
     wanted = (rows["model"] == model) & (rows["quantity"] == quantity) & (rows["split"] == split)
     return rows[wanted]
 

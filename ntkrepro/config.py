@@ -189,7 +189,7 @@ class Log:
     points: int = 64  # log-spaced steps, besides 0 and the last
     steps: list[int] = field(default_factory=list)  # and these
     outputs: int = 256  # train points, and test points, whose outputs are kept
-    examples: bool = True  # of every test point, loss and correctness: for intervals of claims
+    examples: bool = True  # outputs; of every test point, loss and correctness: for intervals
     train: int | None = None  # train points on which loss and accuracy are measured; none = all
     weights: int = 256  # hidden weights whose displacement is kept
     kernel: bool = True  # change of the empirical NTK and NNGP on the train points

@@ -150,8 +150,9 @@ def stability_rows(setup: Setup, theta: Kernels | None, critical: float) -> pd.D
 
 
 def all_rows(setup: Setup, steps: list[int], paths: dict[str, Trajectory]) -> list[pd.DataFrame]:
-    experiment = setup.experiment
-    frames = measure.target_rows(setup.dataset, experiment.log.outputs)
+    experiment, log = setup.experiment, setup.experiment.log
+    keep = log.outputs if log.examples else 0
+    frames = measure.target_rows(setup.dataset, keep)
     for name, path in paths.items():
         frames += measure.trajectory_rows(
             name,
@@ -160,7 +161,7 @@ def all_rows(setup: Setup, steps: list[int], paths: dict[str, Trajectory]) -> li
             paths["network"],
             setup.dataset,
             experiment.loss.name.name,
-            experiment.log.outputs,
-            examples=experiment.log.examples and len(paths) > 1,
+            keep,
+            examples=log.examples and len(paths) > 1,
         )
     return frames

@@ -222,7 +222,7 @@ def test_weight_change_is_relative_to_the_whole_first_layer(tmp_path, tfds_dir):
 
 def test_single_examples_are_left_out_where_they_are_not_asked_for(tmp_path):
     whole, short = (run(tmp_path, f"log.examples={asked}") for asked in ("true", "false"))
-    single = whole.rows["quantity"].isin(["example_loss", "example_correct"])
+    single = whole.rows["quantity"].isin(["example_loss", "example_correct", "output", "target"])
     assert single.any()
     rest = whole.rows[~single].reset_index(drop=True)
     pd.testing.assert_frame_equal(short.rows, rest, check_categorical=False)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkrepro import claims, config, figures, records
+from ntkrepro import claims, config, experiment, figures, records
 from ntkrepro.claims import FAILED, REPRODUCED, UNCHECKABLE
 from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.figures import FIGURES, fig1, fig2, fig4, fig8, figS2
@@ -437,6 +437,13 @@ def test_a_figure_over_no_time_is_refused(record, tmp_path):
     with pytest.raises(UserError, match=r"optimizer\.steps=0"):
         figures.draw(["digits"], asked)
     assert not (tmp_path / "figures").exists()
+
+
+def test_a_figure_of_outputs_is_refused_where_they_were_not_kept(tmp_path):
+    words = ["scale=smoke", "log.examples=false", f"results={tmp_path}"]
+    experiment.run(config.compose(words))
+    with pytest.raises(UserError, match=r"log\.examples=false: run \w+ has no single outputs"):
+        figures.draw(["digits"], words)
 
 
 def test_figures_that_cannot_be_written_name_the_path(exploration):
