@@ -31,8 +31,8 @@ DEEP = (
 )
 LARGE = (
     "Narrow networks saturate: from |D|=512 on the RMSE, 0.5 to 0.75, nears the rms of the outputs "
-    "themselves, 1.0 to 1.1. Up to |D|=256 the slopes are 0.85 (0.71 to 0.98) at n=64 and 0.74 (0.63 "
-    "to 0.86) at n=128, of the same runs."
+    "themselves, 1.0 to 1.1. Up to |D|=256 the slopes are 0.85 (0.71 to 0.98) at n=64 and 0.74 "
+    "(0.63 to 0.86) at n=128, of the same runs."
 )
 WHY = {("laptop", f"8a L={depth}"): DEEP for depth in (8, 16)}
 WHY |= {("paper", f"8a L={depth}"): DEEP for depth in (4, 8, 16)}
