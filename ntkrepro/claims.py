@@ -4,7 +4,7 @@ A claim on a deviation that shrinks with width has a verdict at paper scale only
 value is shown without one. Intervals are 95 % bootstrap intervals over test points or weights.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,10 +70,31 @@ def linear_model(record: Record) -> str:
 
 def bootstrap(statistic: Callable[[np.ndarray], float], count: int) -> tuple[float, float]:
     """95 % percentile interval of statistic(indices) over resampled indices of `count` items."""
+    return percentiles([statistic(items) for items in resampled(count)])
+
+
+def resampled(count: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(0)
-    draws = [statistic(rng.integers(0, count, count)) for _ in range(RESAMPLES)]
+    return (rng.integers(0, count, count) for _ in range(RESAMPLES))
+
+
+def percentiles(draws: Any) -> tuple[float, float]:
     low, high = np.quantile(draws, [0.025, 0.975])
     return float(low), float(high)
+
+
+Means = Callable[..., np.ndarray]  # of mean values [t, r] a statistic [r]
+
+
+def of_means(statistic: Means, *values: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """The statistic of the means over items of `values` [t, items], and its `bootstrap` interval.
+
+    All resamples at once: each is a row of how often it has every item.
+    """
+    count = values[0].shape[1]
+    share = np.stack([np.bincount(items, minlength=count) for items in resampled(count)]) / count
+    value = statistic(*(v.mean(1, keepdims=True) for v in values))[0]
+    return float(value), percentiles(statistic(*(v @ share.T for v in values)))
 
 
 def squared_errors(record: Record, model: str, split: str = "test") -> pd.DataFrame:
@@ -91,20 +112,18 @@ def empirical_beats_analytic(record: Record) -> Claim:
         for model in ("ntk_empirical", "ntk_analytic")
     )
 
-    def worst(items: np.ndarray) -> float:
-        ratio = empirical[:, items].mean(1) / analytic[:, items].mean(1)
-        return float(np.sqrt(ratio.max()))
-
     kernels = {"ntk_empirical", "ntk_analytic"}
     present = kernels <= set(record.rows["model"]) and len(empirical) > 0
-    value = worst(np.arange(empirical.shape[1])) if present else float("nan")
+    value, interval = float("nan"), (float("nan"), float("nan"))
+    if present:
+        value, interval = of_means(lambda e, a: np.sqrt((e / a).max(0)), empirical, analytic)
     return Claim(
         "4a",
         "The empirical kernel predicts the outputs better than the analytic one from time 1 on: "
         "largest RMSE ratio",
         "§3.3, Figure 4",
         value,
-        bootstrap(worst, empirical.shape[1]) if present else (value, value),
+        interval,
         "< 1",
         verdict(value < 1, present),
     )
@@ -112,19 +131,15 @@ def empirical_beats_analytic(record: Record) -> Claim:
 
 def plateau_is_small(record: Record) -> Claim:
     """4b: final test RMSE against the linearization, over the rms of the network's outputs."""
-    errors = squared_errors(record, linear_model(record)).to_numpy()[-1]
-    outputs = table(record, "network", "output", "test").to_numpy()[-1]
-
-    def ratio(items: np.ndarray) -> float:
-        return float(np.sqrt(errors[items].mean() / (outputs[items] ** 2).mean()))
-
-    value = ratio(np.arange(len(errors)))
+    errors = squared_errors(record, linear_model(record)).to_numpy()[-1:]
+    outputs = table(record, "network", "output", "test").to_numpy()[-1:]
+    value, interval = of_means(lambda e, f: np.sqrt(e / f)[0], errors, outputs**2)
     return Claim(
         "4b",
         "The RMSE stays small: plateau over the rms of the test outputs",
         "Figure 4",
         value,
-        bootstrap(ratio, len(errors)),
+        interval,
         "< 0.25",
         verdict(value < 0.25, record.paper),
     )
@@ -143,28 +158,26 @@ def loss_and_accuracy_agree(record: Record, name: str, source: str) -> list[Clai
         for what in ("correct", "loss")
     )
 
-    def accuracy_gap(items: np.ndarray) -> float:
-        return float(100 * np.abs(right[0][:, items].mean(1) - right[1][:, items].mean(1)).max())
+    def accuracy_gap(network: np.ndarray, linear: np.ndarray) -> np.ndarray:
+        return 100 * np.abs(network - linear).max(0)
 
-    def loss_gap(items: np.ndarray) -> float:
-        gap = np.abs(losses[0][:, items].mean(1) - losses[1][:, items].mean(1)).max()
-        return float(gap / losses[0][0, items].mean())
+    def loss_gap(network: np.ndarray, linear: np.ndarray) -> np.ndarray:
+        return np.abs(network - linear).max(0) / network[0]
 
     gaps = (
-        ("accuracy", "largest gap of test accuracy, points", accuracy_gap, 3.0, "≤ 3"),
-        ("loss", "largest gap of test loss over its initial value", loss_gap, 0.1, "≤ 0.1"),
+        ("accuracy", "largest gap of test accuracy, points", accuracy_gap, right, 3.0, "≤ 3"),
+        ("loss", "largest gap of test loss over its initial value", loss_gap, losses, 0.1, "≤ 0.1"),
     )
     out = []
-    count = right[0].shape[1]
-    for what, words, gap, limit, threshold in gaps:
-        value = gap(np.arange(count))
+    for what, words, gap, values, limit, threshold in gaps:
+        value, interval = of_means(gap, *values)
         out.append(
             Claim(
                 f"{name} {what}",
                 f"Network and linearization agree: {words}",
                 source,
                 value,
-                bootstrap(gap, count),
+                interval,
                 threshold,
                 verdict(value <= limit, record.paper),
             )
@@ -194,17 +207,14 @@ def logits_follow(record: Record) -> Claim:
     outputs = table(record, "network", "output", "test").to_numpy()[: last + 1] ** 2
     squares, outputs = (a.reshape(len(a), -1, k).mean(-1) for a in (squares, outputs))
 
-    def worst(items: np.ndarray) -> float:
-        return float(np.sqrt((squares[:, items].mean(1) / outputs[:, items].mean(1)).max()))
-
-    value = worst(np.arange(squares.shape[1]))
+    value, interval = of_means(lambda e, f: np.sqrt((e / f).max(0)), squares, outputs)
     return Claim(
         "6b",
         "Momentum, minibatches and cross entropy stay linear until train accuracy is 95 % "
         f"(step {accuracy['step'][last]}): largest RMSE of the logits over their rms",
         "§3.3, Figure 6",
         value,
-        bootstrap(worst, squares.shape[1]),
+        interval,
         "≤ 0.1",
         verdict(value <= 0.1, record.paper and bool(fitted.any())),
     )

@@ -149,10 +149,13 @@ def push(model: models.Module, params: Any, x: jax.Array, c: jax.Array) -> jax.A
 def initial_outputs(setup: Setup) -> tuple[np.ndarray, np.ndarray]:
     """f_0 on train and test points, float64."""
     train, test = (
-        np.asarray(models.apply(setup.model, setup.params0, x), np.float64)
+        np.asarray(outputs(setup.model, setup.params0, x), np.float64)
         for x in (setup.x_train, setup.x_test)
     )
     return train, test
+
+
+outputs = jax.jit(models.apply, static_argnames="model")
 
 
 def add_weights(setup: Setup, path: Trajectory, c: np.ndarray) -> Trajectory:

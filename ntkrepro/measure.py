@@ -83,7 +83,7 @@ def full_norms(params: Any, left: int, w_std: float, seed: int) -> dict[tuple[st
     starts at 0 has no relative change: not a number.
     """
     leaves = layer_weights(params)
-    norms = {path: float(jnp.linalg.norm(leaf)) or np.nan for path, leaf in leaves.items()}
+    norms = {path: float(np.linalg.norm(leaf)) or np.nan for path, leaf in leaves.items()}
     if left:
         first = next(iter(leaves))
         hidden = left * leaves[first].shape[1]

@@ -39,9 +39,12 @@ class Setup(NamedTuple):
     schedule: np.ndarray | None
 
 
-def prepare(experiment: Experiment) -> Setup:
-    """The setup of a config. Raises UserError where its data are missing or too few."""
-    dataset, opt = data.load(experiment.data), experiment.optimizer
+def prepare(experiment: Experiment, dataset: Dataset | None = None) -> Setup:
+    """The setup of a config, whose data are loaded unless they are given.
+
+    Raises UserError where they are missing or too few.
+    """
+    dataset, opt = dataset or data.load(experiment.data), experiment.optimizer
     k = dataset.y_train.shape[1]
     x_train, x_test = inputs(experiment, dataset)
     model = models.build(experiment.model, dataset.n0, k, x_train)

@@ -37,7 +37,8 @@ def run(experiments: list[Experiment], say: Say, tick: Tick) -> list[Result | Ru
     record, and for its provenance the data's fingerprint, each side's seconds and the rate used; or
     why it failed.
     """
-    setups = [prepare(experiment) for experiment in experiments]
+    dataset = data.load(experiments[0].data)
+    setups = [prepare(experiment, dataset) for experiment in experiments]
     function, weights = spaces(setups[0])
     sides = [before(setup, function, say) for setup in setups]
     names = ("network", "linearized") if weights else ("network",)

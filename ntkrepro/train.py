@@ -196,8 +196,19 @@ def stack(tasks: list[Task]) -> Task:
     shared = tasks[0]
     nothing: Any = None
     own = [task._replace(x=nothing, y=nothing) for task in tasks]
-    whole = jax.tree.map(lambda *leaves: spread(jnp.stack(leaves)), *own)
+    whole = jax.tree.map(spread, _stacked(own))
     return whole._replace(x=shared.x, y=shared.y)
+
+
+@jax.jit
+def _stacked(own: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)
+
+
+@jax.jit
+def member(stacked: Any, i: int) -> Any:
+    """One network's part of what has their axis in front."""
+    return jax.tree.map(lambda leaf: leaf[i], stacked)
 
 
 @partial(jax.jit, static_argnames="program", donate_argnames="states")

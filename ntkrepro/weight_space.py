@@ -65,7 +65,7 @@ def trajectories(
             seconds += time.perf_counter() - began
             for i, member in enumerate(members):
                 if not over(member, seen[i]):
-                    own = jax.tree.map(lambda leaf: leaf[i], omegas) if several else omegas  # noqa: B023
+                    own = train.member(omegas, i) if several else omegas
                     seen[i].append(observe_all(program, member.setup, own, starts[i]))
             tick(step, **shown(members[0], seen[0]))
             if all(over(member, points) for member, points in zip(members, seen, strict=True)):

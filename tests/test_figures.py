@@ -273,6 +273,17 @@ def test_the_interval_is_that_of_the_mean(monkeypatch):
     assert high == pytest.approx(items.mean() + half, abs=0.1 * half)
 
 
+def test_all_resamples_at_once_are_those_one_by_one():
+    pair = np.random.default_rng(1).random((2, 5, 40))
+    value, interval = claims.of_means(lambda a, b: (a / b).max(0), *pair)
+
+    def one(items):
+        return (pair[0][:, items].mean(1) / pair[1][:, items].mean(1)).max()
+
+    assert value == pytest.approx(one(np.arange(40)), 1e-12)
+    assert interval == pytest.approx(claims.bootstrap(one, 40), 1e-12)
+
+
 def sweep(quantities, in_n=-0.5, in_m=-0.5, noise=0.02, steps=(0,)):
     """Records over width and seed whose `quantities` end as n^in_n m^in_m at index m."""
     rng, found = np.random.default_rng(0), []
