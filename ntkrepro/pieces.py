@@ -156,7 +156,7 @@ def evaluate(program: train.Program, name: str, params0: Any, omega: Any, x: Any
 def draw(setup: Setup, held: int, host: int, count: int = 1) -> Piece:
     key = jax.eval_shape(jax.random.key, 0)
     args = (key, head(setup.x_train, 1))
-    return Piece("theta_0", count, partial(models.init, setup.model), args, held, host)
+    return Piece("theta_0", count, partial(models.draw, setup.model), args, held, host)
 
 
 def tangent_kernel(
