@@ -273,10 +273,11 @@ def prepared(name: str, directory: str | None) -> Any:
 
 
 def _split(builder: Any, split: str) -> Images:
-    """A whole split, decoded once and kept as .npz in the user's cache folder."""
+    """A whole split, decoded once and kept as .npy in the user's cache folder: images are mapped
+    into memory, so that a run reads those that it takes."""
     names = list(builder.info.features["label"].names)
-    path = _cache_path(builder, split)
-    if not path.is_file():
+    paths = [_cache_path(builder, split, part) for part in ("images", "labels")]
+    if not all(path.is_file() for path in paths):
         try:
             source = builder.as_data_source(split=split)
             rows = source.__getitems__(range(len(source)))
@@ -287,18 +288,19 @@ def _split(builder: Any, split: str) -> Images:
             ) from error
         images = np.stack([row["image"] for row in rows])
         labels = np.array([row["label"] for row in rows])
-        with atomic(path) as file:
-            np.savez(file, images=images, labels=labels)
-    with np.load(path) as arrays:
-        return Images(arrays["images"], arrays["labels"], names)
+        for path, values in zip(paths, (images, labels), strict=True):
+            with atomic(path) as file:
+                np.save(file, values)
+    images, labels = (np.load(path, mmap_mode="r") for path in paths)
+    return Images(images, labels, names)
 
 
-def _cache_path(builder: Any, split: str) -> Path:
+def _cache_path(builder: Any, split: str, part: str) -> Path:
     """Named by the copy's folder and its shards' sizes and times: each copy has its own."""
     shards = sorted(Path(builder.data_path).glob(f"*-{split}.*"))
     stamp = [(str(s), s.stat().st_size, s.stat().st_mtime_ns) for s in shards]
     key = hashlib.sha256(repr(stamp).encode()).hexdigest()[:12]
-    name = f"{builder.name}-{builder.version}-{split}-{key}.npz"
+    name = f"{builder.name}-{builder.version}-{split}-{part}-{key}.npy"
     return platformdirs.user_cache_path("ntkrepro") / name
 
 
