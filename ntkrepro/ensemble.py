@@ -8,6 +8,7 @@ was cut off goes on with the next.
 
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def train_block(setup: Setup, first: int, last: int, path: Path, tick: Tick) -> 
         for step, omegas in train.run(
             program, task, ("network",), steps, tick, members=True, keep=keep, resume=(now, states)
         ):
-            f = outputs_of(setup, task.params0, omegas["network"])
+            f = np.asarray(on_path(setup.model, task.params0, omegas["network"], setup.x_test))
             if not np.isfinite(f).all():
                 raise RunFailed(
                     f"{title}: training diverged before step {step}; lower optimizer.lr"
@@ -115,13 +116,14 @@ def member(setup: Setup, i: int) -> Any:
     return models.init(setup.model, jax.random.key(setup.experiment.seed + i), setup.x_train)
 
 
-def outputs_of(setup: Setup, params0: Any, omega: Any) -> np.ndarray:
-    """f(x) on the path [members, points], one member at a time: k = 1."""
+@partial(jax.jit, static_argnames="model")
+def on_path(model: models.Module, params0: Any, omega: Any, x: jax.Array) -> jax.Array:
+    """Outputs of every member [members, points]: k = 1."""
 
     def one(params0: Any, omega: Any) -> jax.Array:
-        return models.apply(setup.model, train.add(params0, omega), setup.x_test)[:, 0]
+        return models.apply(model, train.add(params0, omega), x)[:, 0]
 
-    return np.asarray(jax.jit(jax.vmap(one))(params0, omega))
+    return jax.vmap(one)(params0, omega)
 
 
 def gaussian_rows(setup: Setup) -> list[pd.DataFrame]:
