@@ -1,7 +1,7 @@
 """Flax networks. `apply(params, x) -> [n, k]` for every architecture."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import flax.linen as nn
@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict as flatten  # params -> {path: leaf}
 from flax.traverse_util import unflatten_dict as unflatten
 
 from ntkrepro import custom
+from ntkrepro.compilation import quick, quick_jit
 from ntkrepro.config import Model
 
 __all__ = [
@@ -47,7 +48,16 @@ WINDOW = 3  # of every convolution
 
 def _normal(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, std: float) -> jax.Array:
     """N(0, std^2), drawn in float32 whatever the precision, so that a seed names one network."""
-    return std * jax.random.normal(key, shape, jnp.float32).astype(dtype)
+    if isinstance(key, jax.core.Tracer):
+        return std * jax.random.normal(key, shape, jnp.float32).astype(dtype)
+    return _drawing(shape, dtype, std)(key)
+
+
+@lru_cache
+def _drawing(shape: tuple[int, ...], dtype: jnp.dtype, std: float) -> jax.stages.Compiled:
+    """_normal compiled ahead, as lazy_init calls it while it traces the network."""
+    draw = jax.jit(partial(_normal, shape=shape, dtype=dtype, std=std))
+    return draw.lower(jax.eval_shape(jax.random.key, 0)).compile(compiler_options=quick())
 
 
 class Affine(Module):
@@ -266,10 +276,15 @@ def draw(model: Module, key: jax.Array, x: jax.Array) -> dict:
     return model.init(key, x[:1])["params"]
 
 
-# half the compilation time of what runs once, and the same bits
-init = jax.jit(
-    draw, static_argnames="model", compiler_options={"xla_backend_optimization_level": 1}
-)
+def init(model: Module, key: jax.Array, x: jax.Array) -> dict:
+    """What `draw` gives, compiled once for all layers and networks that share a layer's shape."""
+    if is_custom(model):
+        return _drawn(model, key, x[:1])
+    one = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
+    return model.lazy_init(key, one, mutable=["params"])["params"]
+
+
+_drawn = quick_jit(draw, static_argnames="model")
 
 
 def apply(model: Module, params: dict, x: jax.Array) -> jax.Array:

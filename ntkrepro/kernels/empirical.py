@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ntkrepro.compilation import quick_jit
 from ntkrepro.models import WINDOW, Module, flatten, mixes_examples, unflatten
 
 Path = tuple[str, ...]
@@ -125,7 +126,7 @@ def spread(x: jax.Array) -> jax.Array:
     return jax.device_put(x, NamedSharding(mesh, PartitionSpec("rows")))
 
 
-@partial(jax.jit, static_argnames=("model", "trace", "per_layer"))
+@partial(quick_jit, static_argnames=("model", "trace", "per_layer"))
 def _block(
     model: Module, params: Any, x1: jax.Array, x2: jax.Array | None, trace: bool, per_layer: bool
 ) -> Any:

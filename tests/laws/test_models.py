@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from ntkrepro import models
+from ntkrepro import config, models
 from tests.laws.common import EXACT, error, fc, network, problem
 
 PHI = {
@@ -62,3 +62,14 @@ def test_output_variance_does_not_depend_on_width(parametrization):
         f = jax.vmap(lambda key, m=model, x=x: network(m)(models.init(m, key, x), x))(keys)
         variances.append(float((f**2).mean()))
     assert variances[0] == pytest.approx(variances[1], rel=0.3)
+
+
+@pytest.mark.parametrize("architecture", ["fc", "cnn", "wrn"])
+def test_initial_parameters_are_those_that_flax_draws(architecture):
+    """To the bit, though no layer is run to draw them."""
+    experiment = config.compose(["scale=smoke", f"experiment={architecture}_cifar"])
+    x = jnp.ones((2, 12) if architecture == "fc" else (2, 8, 8, 3))
+    model, key = models.build(experiment.model, x[0].size, 2, x), jax.random.key(3)
+    ours, flax = models.init(model, key, x), jax.jit(models.draw, static_argnums=0)(model, key, x)
+    assert jax.tree.structure(ours) == jax.tree.structure(flax)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), ours, flax))

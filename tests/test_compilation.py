@@ -1,0 +1,38 @@
+"""Programs compiled at a lower optimization level, wherever they are called from."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from ntkrepro.compilation import quick_jit
+
+
+@pytest.fixture
+def traces():
+    return []
+
+
+@pytest.fixture
+def power(traces):
+    @partial(quick_jit, static_argnames="n")
+    def power(x, n):
+        traces.append(n)
+        return x**n
+
+    return power
+
+
+def test_it_compiles_once_for_a_shape_and_a_static_argument(power, traces):
+    assert [float(power(jnp.float32(x), n)) for x, n in ((2, 3), (3, 3), (3, 2))] == [8, 27, 9]
+    assert traces == [3, 2]
+
+
+@pytest.mark.parametrize(
+    "transform", [jax.grad, jax.jit, lambda f: lambda x: jax.vmap(f)(x[None])[0]]
+)
+def test_it_may_stand_within_another_transformation(power, transform):
+    x = jnp.float32(3)
+    expected = {jax.grad: 6}.get(transform, 9)
+    assert float(transform(partial(power, n=2))(x)) == expected
