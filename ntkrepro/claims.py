@@ -45,12 +45,17 @@ def series(record: Record, model: str, quantity: str, split: str = "") -> pd.Dat
 
 
 def select(record: Record, model: str, quantity: str, split: str = "") -> pd.DataFrame:
-    """Raises UserError for single outputs of a record that was made without (log.examples)."""
+    """Raises UserError for single outputs, or weights, of a record that was made without them
+    (log.examples, log.weights)."""
     rows, log = record.rows, record.config.get("log", {})
     if quantity in ("output", "target") and not log.get("examples", True):
         raise UserError(
             f"log.examples=false: run {record.id} has no single outputs, which this figure shows; "
             "leave it out"
+        )
+    if quantity in ("weight", "weight_change") and log.get("weights") == 0:
+        raise UserError(
+            f"log.weights=0: run {record.id} has no weights, which this figure shows; leave it out"
         )
     wanted = (rows["model"] == model) & (rows["quantity"] == quantity) & (rows["split"] == split)
     return rows[wanted]

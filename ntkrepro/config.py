@@ -191,7 +191,7 @@ class Log:
     outputs: int = 256  # train points, and test points, whose outputs are kept
     examples: bool = True  # outputs; of every test point, loss and correctness: for intervals
     train: int | None = None  # train points on which loss and accuracy are measured; none = all
-    weights: int = 256  # hidden weights whose displacement is kept
+    weights: int = 256  # hidden weights whose displacement is kept; 0: nothing about weights is
     kernel: bool = True  # change of the empirical NTK and NNGP on the train points
     batch: int | None = None  # examples evaluated at once: BatchNorm's batch; none = all
 
@@ -544,7 +544,7 @@ def check(experiment: Experiment) -> None:
         ),
         ("log.points", log.points, log.points >= 0, "0 (only log.steps) or above"),
         ("log.outputs", log.outputs, log.outputs >= 1, "at least 1"),
-        ("log.weights", log.weights, log.weights >= 1, "at least 1"),
+        ("log.weights", log.weights, log.weights >= 0, "0 (none) or above"),
         (
             "data.targets",
             "signs",

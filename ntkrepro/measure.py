@@ -1,6 +1,7 @@
 """From trajectories to the rows of a record."""
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from ntkrepro import models
+from ntkrepro.compilation import quick_jit
 from ntkrepro.data import Dataset
 from ntkrepro.kernels import empirical
 from ntkrepro.loss import correct, example_losses
@@ -119,6 +122,30 @@ def distance(now: dict[str, jax.Array], start: dict[str, jax.Array]) -> np.ndarr
     size = change.shape[0] * change.shape[1]
     square = change.reshape(size, size)
     return np.array([np.abs(np.linalg.eigvalsh(square)).max()])  # symmetric: no singular values
+
+
+apply = quick_jit(models.apply, static_argnames="model")
+
+
+def outputs(
+    f: Callable[[jax.Array], jax.Array],
+    x: tuple[jax.Array, jax.Array],
+    size: int | None = None,
+    apart: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """f on train and test points x [n, ...], [m, ...], `size` rows at a time; none = all at once.
+
+    `apart`: no batch holds points of both, for networks whose outputs depend on their batch.
+    """
+    groups = x if apart else (jnp.concatenate(x),)
+    found = [np.asarray(f(part)) for points in groups for part in parts(points, size)]
+    train, test = np.split(np.concatenate(found), [len(x[0])])
+    return train, test
+
+
+def parts(x: jax.Array, size: int | None) -> list[jax.Array]:
+    """x in batches of `size` rows, in order; none = in one."""
+    return [x[i : i + size] for i in range(0, len(x), size)] if size else [x]
 
 
 def rows(model: str, quantity: str, steps: Any, values: Any, split: str = "") -> pd.DataFrame:

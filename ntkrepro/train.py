@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from ntkrepro import models
+from ntkrepro.compilation import quick_jit
 from ntkrepro.kernels.empirical import spread
 from ntkrepro.linear import Apply, Factors, displaced, displaced_structured, from_factors
 from ntkrepro.loss import LOSSES
@@ -95,6 +96,7 @@ def optimizer(program: Program, lr: jax.Array) -> optax.GradientTransformation:
     return sgd
 
 
+@partial(quick_jit, static_argnames=("program", "names"))
 def start(program: Program, task: Task, names: tuple[str, ...]) -> dict[str, Any]:
     """Fresh states (omega = 0, the optimizer's memory) of the named models."""
     params = trained(program, task.params0)
@@ -221,6 +223,11 @@ def advance_members(
 
 
 def start_members(program: Program, task: Task, names: tuple[str, ...]) -> dict[str, Any]:
+    return jax.tree.map(spread, _started(program, task, names))
+
+
+@partial(quick_jit, static_argnames=("program", "names"))
+def _started(program: Program, task: Task, names: tuple[str, ...]) -> dict[str, Any]:
     return jax.vmap(lambda t: start(program, t, names), (AXES,))(task)
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrepro import checkpoint, measure, models, records, termination, train
+from ntkrepro.compilation import quick_jit
 from ntkrepro.config import run_id
 from ntkrepro.errors import RunFailed
 from ntkrepro.linear import factors_of
@@ -204,26 +205,22 @@ def compiled(setup: Setup, names: tuple[str, ...]) -> tuple[train.Program, train
 def observe(program: train.Program, setup: Setup, name: str, omega: Any) -> Trajectory:
     """Outputs and weights of one model at one step."""
     log = setup.experiment.log
-    f = partial(_outputs, program, name, setup.params0, omega)
+    if name == "network":
+        f = partial(measure.apply, setup.model, train.add(setup.params0, omega))
+    else:
+        f = partial(_linearized, program, setup.params0, omega)
+    points = setup.x_train[: log.train], setup.x_test
+    seen = measure.outputs(f, points, log.batch, models.mixes_examples(setup.model))
+    if not log.weights:
+        return Trajectory(*seen)
     full = train.fill(setup.params0, omega)
     entries, changes = measure.displacement(full, setup.pick, setup.norms)
-    train_f, test_f = (
-        np.concatenate([np.asarray(f(part)) for part in parts(x, log.batch)])
-        for x in (setup.x_train[: log.train], setup.x_test)
-    )
-    return Trajectory(train_f, test_f, np.asarray(entries), np.asarray(changes))
+    return Trajectory(*seen, np.asarray(entries), np.asarray(changes))
 
 
-def parts(x: jax.Array, size: int | None) -> list[jax.Array]:
-    """x in batches of `size` rows, in order; none = in one."""
-    return [x[i : i + size] for i in range(0, len(x), size)] if size else [x]
-
-
-@partial(jax.jit, static_argnames=("program", "name"))
-def _outputs(
-    program: train.Program, name: str, params0: Any, omega: Any, x: jax.Array
-) -> jax.Array:
-    return train.applies(program, params0)[name](omega, x)
+@partial(quick_jit, static_argnames="program")
+def _linearized(program: train.Program, params0: Any, omega: Any, x: jax.Array) -> jax.Array:
+    return train.applies(program, params0)["linearized"](omega, x)
 
 
 def kernels_of(setup: Setup, omega: Any) -> Kernels:

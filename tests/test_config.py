@@ -276,7 +276,7 @@ def test_what_is_not_known_is_told_with_the_nearest_that_is(override, told):
         ("data.points=3", "0 with program=train"),
         ("log.steps=[3, -1]", "0 or above"),
         ("log.outputs=0", "at least 1"),
-        ("log.weights=0", "at least 1"),
+        ("log.weights=-1", "0 (none) or above"),
         ("seed=-1", "0 or above"),
     ],
 )
