@@ -1,7 +1,7 @@
 """The least memory that a run needs, from shapes alone, and which key lowers it."""
 
-from functools import partial
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import psutil
@@ -9,7 +9,8 @@ import psutil
 from ntkrepro import models
 from ntkrepro.config import Experiment, Program, flat
 from ntkrepro.errors import UserError
-from ntkrepro.kernels.empirical import capture
+from ntkrepro.kernels.batches import rows_at_once
+from ntkrepro.kernels.empirical import MEMORY, capture
 from ntkrepro.setup import Setup, fits, nbytes, outputs, shapes
 
 
@@ -34,9 +35,13 @@ def train(setup: Setup) -> list[Need]:
     n, k, params = len(setup.x_train), setup.dataset.y_train.shape[1], nbytes(setup.params0)
     copies = 3 + bool(opt.momentum) + 2 * (opt.name.name == "adam")
     layers, own = layer_inputs(setup), models.is_custom(setup.model)
+    by_rows = fits(setup) and models.mixes_examples(setup.model)
+    rows = min(rows_at_once(setup.params0, MEMORY), n * k) if by_rows else 0
     batch = "optimizer.batch" if opt.batch or n > len(setup.x_test) else "data.train"
     kept = min(log.outputs, n) * k if log.kernel else 0
-    at_once = min(log.batch or n, max(log.train or n, len(setup.x_test)))
+    seen = (log.train or n, len(setup.x_test))
+    most = max(seen) if models.mixes_examples(setup.model) else sum(seen)
+    at_once = min(log.batch or most, most)
     return [
         Need(
             "parameters and their gradients",
@@ -46,14 +51,22 @@ def train(setup: Setup) -> list[Need]:
         Need("activations of a step", batch, (opt.batch or n) * sum(layers)),
         Need("outputs at a logged step", "log.batch", at_once * max(layers, default=0)),
         Need("kernel at a logged step", "log.outputs", 2 * kept**2 * setup.x_train.dtype.itemsize),
+        Need("rows of the kernel", "linearized.space", rows * params, True),
         *([Need("kernel", "data.train", 3 * 8 * outputs(setup) ** 2, True)] if fits(setup) else []),
     ]
 
 
 def layer_inputs(setup: Setup) -> list[int]:
     """Bytes of each layer's input, of one example."""
-    one = jax.ShapeDtypeStruct((1, *setup.x_train.shape[1:]), setup.x_train.dtype)
-    layers = jax.eval_shape(partial(capture, setup.model), setup.params0, one)[1]
+    return _layer_inputs(setup.model, setup.x_train.shape[1:], setup.x_train.dtype)
+
+
+@lru_cache
+def _layer_inputs(model: models.Module, inputs: tuple[int, ...], dtype: Any) -> list[int]:
+    """Cached, as tracing takes a while and seeds share it."""
+    one = jax.ShapeDtypeStruct((1, *inputs), dtype)
+    params = jax.eval_shape(partial(models.draw, model), jax.random.key(0), one)
+    layers = jax.eval_shape(partial(capture, model), params, one)[1]
     return [nbytes(layer.x) for layer in layers.values()]
 
 

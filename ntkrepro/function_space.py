@@ -14,12 +14,14 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ntkrepro import flow, loss, measure, models, predict
+from ntkrepro.compilation import quick_jit
 from ntkrepro.errors import UserError
-from ntkrepro.kernels import analytic, empirical
+from ntkrepro.kernels import analytic, batches, empirical
 from ntkrepro.measure import Trajectory
 from ntkrepro.setup import Setup
 
 LANCZOS = 1e-5  # relative error of the largest eigenvalue
+VECTORS = 6  # products between two restarts; it stands out, so that few are needed (default: 20)
 
 
 class Kernels(NamedTuple):
@@ -32,9 +34,13 @@ class Kernels(NamedTuple):
 
 def empirical_kernels(setup: Setup) -> Kernels:
     """Theta_0 of this network at its initial parameters."""
-    ntk = partial(empirical.ntk, setup.model, setup.params0)
-    train_train = np.asarray(ntk(setup.x_train), np.float64)
-    test_train = np.asarray(ntk(setup.x_test, setup.x_train), np.float64)
+    train, test = setup.x_train, setup.x_test
+    if models.mixes_examples(setup.model):
+        kernel = batches.ntk(setup.model, setup.params0, train, test)
+    else:  # one program for both
+        kernel = empirical.ntk(setup.model, setup.params0, jnp.concatenate([train, test]), train)
+    train_train, test_train = np.split(np.asarray(kernel, np.float64), [len(train)])
+    train_train = (train_train + train_train.transpose(2, 3, 0, 1)) / 2  # to rounding it was
     return Kernels(train_train, predict.spectrum(train_train), test_train)
 
 
@@ -71,7 +77,8 @@ def analytic_kernels(setup: Setup) -> Kernels:
 
 
 def trajectory(setup: Setup, theta: Kernels, with_weights: bool) -> Trajectory:
-    """Outputs (Eq. 10-12, 25, 26) and weights (Eq. 9) of the linearized network at every step."""
+    """Outputs (Eq. 10-12, 25, 26) of the linearized network at every step; with_weights and where
+    they are logged also its weights (Eq. 9)."""
     f_train, f_test = initial_outputs(setup)
     c = coefficients(setup, theta, f_train)
     shown = slice(setup.experiment.log.train)
@@ -126,8 +133,7 @@ def matrix_free(setup: Setup) -> Trajectory:
 
 
 def largest_eigenvalue(setup: Setup) -> float:
-    """Of Theta(X, X) where that is not stored, or doesn't exist because BatchNorm mixes the batch:
-    then of J J^T of all outputs at once. By Lanczos iterations."""
+    """Of Theta(X, X) = J J^T where that is not stored, by Lanczos iterations."""
     shape = setup.dataset.y_train.shape
 
     def product(v: np.ndarray) -> np.ndarray:
@@ -136,29 +142,30 @@ def largest_eigenvalue(setup: Setup) -> float:
 
     size = setup.dataset.y_train.size
     operator = LinearOperator((size, size), product, dtype=np.float64)
-    start = np.random.default_rng(0).normal(size=size)
-    return float(eigsh(operator, 1, v0=start, tol=LANCZOS, return_eigenvectors=False)[0])
+    start, vectors = np.random.default_rng(0).normal(size=size), min(size, VECTORS)
+    found = eigsh(operator, 1, v0=start, ncv=vectors, tol=LANCZOS, return_eigenvectors=False)
+    return float(found[0])
 
 
-@partial(jax.jit, static_argnames="model")
+@partial(quick_jit, static_argnames="model")
 def push(model: models.Module, params: Any, x: jax.Array, c: jax.Array) -> jax.Array:
     """J J^T c."""
-    return flow.product(model, params, x, x, c)
+    tangent = jax.linearize(lambda p: models.apply(model, p, x), params)[1]
+    (omega,) = jax.linear_transpose(tangent, params)(c)
+    return tangent(omega)
 
 
 def initial_outputs(setup: Setup) -> tuple[np.ndarray, np.ndarray]:
     """f_0 on train and test points, float64."""
-    train, test = (
-        np.asarray(outputs(setup.model, setup.params0, x), np.float64)
-        for x in (setup.x_train, setup.x_test)
-    )
-    return train, test
-
-
-outputs = jax.jit(models.apply, static_argnames="model")
+    f = partial(measure.apply, setup.model, setup.params0)
+    points = setup.x_train, setup.x_test
+    train, test = measure.outputs(f, points, apart=models.mixes_examples(setup.model))
+    return np.asarray(train, np.float64), np.asarray(test, np.float64)
 
 
 def add_weights(setup: Setup, path: Trajectory, c: np.ndarray) -> Trajectory:
+    if not setup.experiment.log.weights:
+        return path
     entries, changes = zip(*(weights(setup, c_t) for c_t in c), strict=True)
     return path._replace(weights=np.stack(entries), weight_change=np.stack(changes))
 

@@ -22,7 +22,7 @@ from ntkrepro import (
 from ntkrepro.config import Program
 from ntkrepro.convergence import network
 from ntkrepro.function_space import analytic_fc
-from ntkrepro.kernels import empirical, sampling
+from ntkrepro.kernels import batches, empirical, sampling
 from ntkrepro.setup import Setup, fits, nbytes, outputs
 from ntkrepro.side_by_side import spaces
 from ntkrepro.weight_space import compiled, has_bound
@@ -84,8 +84,7 @@ def side_by_side(setup: Setup) -> list[Piece | HostPiece]:
     host, held = dataset, inputs
     out: list[Piece | HostPiece] = [draw(setup, held, host)]
     if fits(setup):
-        out += tangent_kernel(setup, "Theta_0(X, X)", 1, None, held, host)
-        out += tangent_kernel(setup, "Theta_0(x, X)", 1, setup.x_test, held, host)
+        out += initial_kernel(setup, held, host)
         host += kernel_bytes(setup, k)
         out.append(eigenvalues(outputs(setup), host))
     elif setup.experiment.optimizer.lr_over_critical:
@@ -95,15 +94,17 @@ def side_by_side(setup: Setup) -> list[Piece | HostPiece]:
             out += recursion(setup, k, host)
         pulled = (theta, setup.x_train, struct((len(setup.x_train), k), setup.x_train.dtype))
         pull = partial(function_space.pull, setup.model)
-        out.append(Piece("weights by Eq. 9", t, pull, pulled, held, host))
+        if log.weights:
+            out.append(Piece("weights by Eq. 9", t, pull, pulled, held, host))
         if fits(setup) and setup.experiment.linearized.analytic:
             host += kernel_bytes(setup, 1)
             out += [analytic_kernels(setup, host), eigenvalues(len(setup.x_train), host)]
             out += recursion(setup, 1, host)
     held += nbytes((task.y, task.factors, states, task.schedule, task.rates))
     out.append(step(program, task, states, setup.experiment.optimizer.steps, held, host))
+    seen = (head(setup.x_train, log.train), setup.x_test)
     for name in names:
-        for x in (head(setup.x_train, log.train), setup.x_test):
+        for x in seen if models.mixes_examples(setup.model) else (both(*seen),):
             size = min(log.batch or len(x), len(x))
             call = partial(evaluate, program, name)
             args = (theta, states[name][0], head(x, size))
@@ -159,6 +160,23 @@ def draw(setup: Setup, held: int, host: int, count: int = 1) -> Piece:
     return Piece("theta_0", count, partial(models.draw, setup.model), args, held, host)
 
 
+def initial_kernel(setup: Setup, held: int, host: int) -> list[Piece | HostPiece]:
+    """Of train and test points with the train points; where BatchNorm mixes them, row by row."""
+    params, x, x_test = setup.params0, setup.x_train, setup.x_test
+    if not models.mixes_examples(setup.model):
+        return tangent_kernel(setup, "Theta_0(x, X)", 1, both(x, x_test), held, host)
+    forward = partial(batches.forward, setup.model)
+    f, pullback = jax.eval_shape(forward, params, x)
+    rows = min(batches.rows_at_once(params, empirical.MEMORY), f.size)
+    calls = -(-f.size // rows) * (f.size + len(x_test) * f.shape[1])
+    host += rows * nbytes(params)
+    held += 2 * nbytes(pullback)
+    return [
+        Piece("forward passes of Theta_0", 2, forward, (params, x), held, host),
+        Piece("rows of Theta_0(x, X)", calls, batches.pull, (pullback, f), held, host),
+    ]
+
+
 def tangent_kernel(
     setup: Setup, name: str, calls: int, other: Any, held: int, host: int
 ) -> list[Piece | HostPiece]:
@@ -191,10 +209,11 @@ def eigenvalues(s: int, host: int) -> HostPiece:
 
 
 def lanczos(setup: Setup, held: int, host: int) -> Piece:
-    """ARPACK's first products: the largest eigenvalue stands out, and few more are needed."""
+    """ARPACK's first products: the largest eigenvalue stands out, and few need more."""
     c = struct(setup.dataset.y_train.shape, setup.x_train.dtype)
     push = partial(function_space.push, setup.model)
-    return Piece("largest eigenvalue", 20, push, (setup.params0, setup.x_train, c), held, host)
+    calls = function_space.VECTORS + 1
+    return Piece("largest eigenvalue", calls, push, (setup.params0, setup.x_train, c), held, host)
 
 
 def distance(s: int, calls: int, host: int) -> HostPiece:
@@ -279,6 +298,11 @@ def gaussian_processes(setup: Setup, host: int) -> HostPiece:
 
 def struct(shape: tuple[int, ...], dtype: Any) -> Any:
     return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def both(x: Any, other: Any) -> Any:
+    """The shape of points of two arrays in one."""
+    return struct((len(x) + len(other), *x.shape[1:]), x.dtype)
 
 
 def head(x: Any, size: int | None) -> Any:

@@ -220,7 +220,7 @@ def random(leaf: Any) -> jax.Array:
     """An array for a shape: small numbers, which a learning rate leaves small."""
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.split(jax.random.key(0), leaf.shape) if leaf.shape else jax.random.key(0)
-    if jnp.issubdtype(leaf.dtype, jnp.integer):
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return jnp.zeros(leaf.shape, leaf.dtype)
     size = 1e-6 if leaf.shape == () else 1.0
     return size * jax.random.normal(jax.random.key(0), leaf.shape, leaf.dtype)

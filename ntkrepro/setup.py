@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrepro import data, measure, models, train
-from ntkrepro.config import Experiment, log_steps
+from ntkrepro.config import Experiment, Space, log_steps
 from ntkrepro.data import Dataset
 from ntkrepro.errors import UserError
 from ntkrepro.loss import kernel_rate
@@ -121,5 +121,8 @@ def outputs(setup: Setup) -> int:
 
 
 def fits(setup: Setup) -> bool:
-    """Whether there is a train kernel, and it is small enough to be decomposed."""
-    return outputs(setup) <= FUNCTION_SPACE and not models.mixes_examples(setup.model)
+    """Whether the train kernel is computed: small enough to be decomposed, and asked for where
+    BatchNorm makes each of its columns a product of its own."""
+    asked = setup.experiment.linearized.space in (Space.function, Space.both)
+    few = outputs(setup) <= FUNCTION_SPACE
+    return few and (asked or not models.mixes_examples(setup.model))

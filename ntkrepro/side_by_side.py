@@ -11,7 +11,6 @@ from ntkrepro import data, function_space, measure, models, predict, weight_spac
 from ntkrepro.config import Experiment, Space, gradient_descent
 from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.function_space import Kernels
-from ntkrepro.kernels.empirical import MIXES
 from ntkrepro.measure import Trajectory
 from ntkrepro.setup import FUNCTION_SPACE, Setup, fits, outputs, prepare
 from ntkrepro.weight_space import Member, Tick
@@ -106,10 +105,12 @@ def spaces(setup: Setup) -> tuple[bool, bool]:
             "weight decay, layer rates and augmentation that trains all; use "
             "linearized.space=weights"
         )
-    if function and models.mixes_examples(setup.model):
+    in_parts = setup.schedule is not None or experiment.log.batch or experiment.log.train
+    if function and in_parts and models.mixes_examples(setup.model):
         raise UserError(
-            f"linearized.space={space.name}: {MIXES}; use linearized.space=weights or "
-            "model.norm=none"
+            f"linearized.space={space.name}: BatchNorm makes outputs depend on their batch, and "
+            "function space follows all train points as one; set optimizer.batch, log.batch and "
+            "log.train to null, or use linearized.space=weights or model.norm=none"
         )
     if linearized.flow and setup.schedule is not None:
         raise UserError(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkrepro import claims, config, experiment, records, setup
+from ntkrepro import claims, config, experiment, figures, records, setup
 from ntkrepro.claims import series, table
 from ntkrepro.errors import RunFailed, UserError
 
@@ -156,6 +156,7 @@ CONVOLUTIONS = (
     ("model.architecture=cnn", "linearized.space=both"),
     ("model.architecture=wrn", "model.norm=none", "linearized.space=both", "model.depth=1"),
     ("model.architecture=wrn", "log.kernel=false", "log.batch=4", "model.depth=1"),
+    ("model.architecture=wrn", "log.kernel=false", "linearized.space=both", "model.depth=1"),
 )
 
 
@@ -183,8 +184,8 @@ def test_convolutional_networks_train_beside_their_linearization(tmp_path, overr
     [
         (("model.architecture=cnn",), "linearized.analytic=true: model.architecture=cnn"),
         (
-            ("model.architecture=wrn", "log.kernel=false", "linearized.space=both"),
-            "linearized.space=both: BatchNorm .* linearized.space=weights",
+            ("model.architecture=wrn", "log.kernel=false", "linearized.space=both", "log.batch=4"),
+            "linearized.space=both: BatchNorm .* log.batch and .* linearized.space=weights",
         ),
     ],
 )
@@ -229,3 +230,15 @@ def test_single_examples_are_left_out_where_they_are_not_asked_for(tmp_path):
     whole, short = (claims.loss_and_accuracy_agree(r, "4c", "") for r in (whole, short))
     assert whole
     assert not short
+
+
+@pytest.mark.parametrize("space", ["function", "weights"])
+def test_weights_are_left_out_where_they_are_not_asked_for(tmp_path, space):
+    words = [f"linearized.space={space}", "log.weights=0"]
+    whole, short = run(tmp_path, words[0]), run(tmp_path, *words)
+    of_weights = whole.rows["quantity"].isin(["weight", "weight_change"])
+    assert of_weights.any()
+    rest = whole.rows[~of_weights].reset_index(drop=True)
+    pd.testing.assert_frame_equal(short.rows, rest, check_categorical=False)
+    with pytest.raises(UserError, match=r"log\.weights=0: run \w+ has no weights"):
+        figures.draw(["digits"], ["scale=smoke", f"results={tmp_path}", *words])

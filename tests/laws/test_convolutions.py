@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ntkrepro import config, data, linear, loss, models, train
-from ntkrepro.kernels import empirical
+from ntkrepro.kernels import batches, empirical
 from ntkrepro.linear import factors_of, linearize
 from tests.laws.common import EXACT, ORACLE, error, network, oracle, slope
 
@@ -201,7 +201,18 @@ def test_its_trace_and_its_layers(model):
     assert {("conv1",), ("readout",)} < set(layers)
 
 
-def test_a_kernel_with_batchnorm_is_refused():
+@pytest.mark.parametrize("rows", [0.5, 1, 4, 100])
+def test_a_kernel_with_batchnorm_is_that_of_the_whole_batches(rows):
+    """Of three train points and two test points, each with two outputs: six rows to hold."""
+    model = wrn(width=2)
+    params, x, _, x_test = problem(model)
+    memory = round(rows * sum(leaf.nbytes for leaf in jax.tree.leaves(params)))
+    expected = [jacobian_kernel(model, params, points, x) for points in (x, x_test)]
+    found = batches.ntk(model, params, x, x_test, memory)
+    assert error(found, np.concatenate(expected)) < EXACT
+
+
+def test_a_kernel_of_pairs_with_batchnorm_is_refused():
     params, x, *_ = problem(wrn())
     with pytest.raises(ValueError, match="BatchNorm"):
         empirical.ntk(wrn(), params, x)
