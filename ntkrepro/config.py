@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -224,8 +225,9 @@ LABELS |= {"checkpoint", "pack", "workers"}
 HASHED_AS = {"data.points": "data.path"}  # a key's first name: a renamed key keeps stored runs
 
 
+@cache
 def register() -> None:
-    """Make the schema and the resolver `div` known to Hydra; may be called again."""
+    """Make the schema and the resolver `div` known to Hydra."""
     ConfigStore.instance().store(name="schema", node=Experiment)
     OmegaConf.register_new_resolver("div", _divide, replace=True)
 
@@ -391,8 +393,13 @@ def stored_id(stored: dict[str, Any], version: int) -> str:
     return _hash(values, version)
 
 
+@cache
+def defaults(schema: type[Experiment]) -> dict[str, Any]:
+    return flat(schema())
+
+
 def _hash(values: dict[str, Any], version: int) -> str:
-    default = flat(Experiment())
+    default = defaults(Experiment)
     identity = {
         HASHED_AS.get(key, key): value
         for key, value in values.items()
