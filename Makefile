@@ -3,10 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-EXPERIMENTS := digits,kernel_convergence,weight_change,fc_cifar,fc_cifar_standard,fc_mnist
-EXPERIMENTS := $(EXPERIMENTS),fc_cifar_xent,parametrization,cnn_cifar,wrn_cifar,ensemble
-EXPERIMENTS := $(EXPERIMENTS),rmse_fc_depth,rmse_fc_data,rmse_cnn,rmse_wrn
-
 .PHONY: demo test quick lint types figures docs bench lock clean
 
 demo: $(VENV)/installed  ## the default experiment and its figure, on embedded data
@@ -27,8 +23,7 @@ types: $(VENV)/installed
 	$(BIN)/mypy
 
 figures: $(VENV)/installed  ## run what is missing at laptop scale, draw it, report, print the claims
-	-$(BIN)/ntkrepro run -m experiment=$(EXPERIMENTS)
-	$(BIN)/ntkrepro report
+	-$(BIN)/ntkrepro reproduce
 
 docs: $(VENV)/installed  ## the README's verdicts and docs/open-numbers.md, from records and configs
 	$(BIN)/python scripts/write_docs.py

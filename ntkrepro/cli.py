@@ -32,6 +32,7 @@ ntkrepro: does this network train like its linearization?
   ntkrepro figures [4 S2 ...] [scale=...] [KEY=VALUE ...]
                                      draw figures from records, check the paper's claims
   ntkrepro report [scale=...]        write results/report/SCALE/index.html and results/claims.md
+  ntkrepro reproduce [scale=...]     run what the report lacks, and report
   ntkrepro list                      experiments and figures
   ntkrepro data [prepare NAME]       what is prepared, and where; prepare MNIST or CIFAR-10
 
@@ -239,6 +240,23 @@ def report(arguments: list[str]) -> None:
     report.report(arguments)
 
 
+def reproduce(arguments: list[str]) -> None:
+    """Compute what the report of a scale lacks, then report: in one process, as both read the same
+    grids. What fails keeps nothing else from being computed or shown.
+    """
+    from ntkrepro import report
+
+    points, since = report.points(arguments), time.time()
+    told, code = walk(points, since), 0
+    try:
+        refuse_missing(points, told)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    report.report(arguments)
+    sys.exit(code)
+
+
 def list_all(arguments: list[str]) -> None:
     """Experiments with the first line of what each shows, and figures."""
     if arguments:
@@ -287,6 +305,7 @@ COMMANDS = {
     "status": status,
     "figures": figures,
     "report": report,
+    "reproduce": reproduce,
     "list": list_all,
     "data": data,
 }

@@ -326,6 +326,7 @@ def _points(
 ) -> Iterator[DictConfig]:
     """The points of `swept` times base.sweep: one config, updated in place, as copies cost more."""
     plain: Any = OmegaConf.to_container(base.sweep)
+    base.sweep = []  # of a point; converting it would take as long as all the rest
     named = {word.lstrip("+").partition("=")[0] for word in overrides}
     for own in plain or [{}]:
         grid = swept | {key: values for key, values in own.items() if key not in named}

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from ntkrepro import config, figures
 from ntkrepro.choices import Choice, choices, used
 from ntkrepro.claims import FAILED, REPRODUCED, UNCHECKABLE, Claim
+from ntkrepro.config import Experiment
 from ntkrepro.errors import UserError
 from ntkrepro.figures import FIGURES, OURS, Gathered, span
 from ntkrepro.files import atomic
@@ -45,9 +46,7 @@ def report(overrides: Sequence[str]) -> None:
 
     Raises UserError for an override of anything but the scale and the results folder.
     """
-    for word in overrides:
-        if not word.startswith(("scale=", "results=")):
-            raise UserError(f"report {word}: takes only scale=... and results=...")
+    refuse_unknown(overrides)
     chosen = config.compose(overrides)
     folder, scale = Path(chosen.results), chosen.scale.name
     gathered = figures.gather(NAMES, overrides)
@@ -60,6 +59,20 @@ def report(overrides: Sequence[str]) -> None:
         print(f"missing {lack}", file=sys.stderr)
     print(f"{page}, {folder / 'claims.md'}")
     show(table(gathered))
+
+
+def refuse_unknown(overrides: Sequence[str]) -> None:
+    """Raises UserError for an override of anything but the scale and the results folder."""
+    for word in overrides:
+        if not word.startswith(("scale=", "results=")):
+            raise UserError(f"report {word}: takes only scale=... and results=...")
+
+
+def points(overrides: Sequence[str]) -> list[Experiment]:
+    """Every run that the report shows. Raises UserError as `report` does."""
+    refuse_unknown(overrides)
+    needed = dict.fromkeys(e for name in NAMES for e in figures.module(name).EXPERIMENTS)
+    return [point for e in needed for point in figures.expand(f"experiment={e}", *overrides)]
 
 
 def table(gathered: list[Gathered]) -> Checked:

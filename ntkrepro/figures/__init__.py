@@ -92,15 +92,20 @@ def draw(names: Sequence[str], overrides: Sequence[str]) -> None:
 
 def gather(names: Sequence[str], overrides: Sequence[str]) -> list[Gathered]:
     """The figures with all records that they need, and what is missing of them."""
-    modules = {name: import_module(f"ntkrepro.figures.{FIGURES[name]}") for name in names}
-    needed = dict.fromkeys(e for module in modules.values() for e in module.EXPERIMENTS)
+    modules = {name: module(name) for name in names}
+    needed = dict.fromkeys(e for own in modules.values() for e in own.EXPERIMENTS)
     loaded = {e: load([f"experiment={e}", *overrides]) for e in needed}
     figures = []
-    for name, module in modules.items():
-        records = {e: loaded[e][0] for e in module.EXPERIMENTS if not loaded[e][1]}
-        missing = [loaded[e][1] for e in module.EXPERIMENTS if loaded[e][1]]
-        figures.append(Gathered(name, module, records, missing))
+    for name, own in modules.items():
+        records = {e: loaded[e][0] for e in own.EXPERIMENTS if not loaded[e][1]}
+        missing = [loaded[e][1] for e in own.EXPERIMENTS if loaded[e][1]]
+        figures.append(Gathered(name, own, records, missing))
     return figures
+
+
+def module(name: str) -> Any:
+    """The figure's own."""
+    return import_module(f"ntkrepro.figures.{FIGURES[name]}")
 
 
 def load(words: Sequence[str]) -> "tuple[list[Record], str]":
@@ -141,7 +146,7 @@ def target(name: str, overrides: Sequence[str]) -> Path:
     """results/figures/<scale>/fig<name>, with the runs' id where more than the scale was chosen."""
     from ntkrepro import config
 
-    experiment = import_module(f"ntkrepro.figures.{FIGURES[name]}").EXPERIMENTS[0]
+    experiment = module(name).EXPERIMENTS[0]
     points = config.expand([f"experiment={experiment}", *overrides])
     explores = any(not word.startswith(("scale=", "results=", "data.dir=")) for word in overrides)
     plain = path(points[0].results, points[0].scale.name, name)
