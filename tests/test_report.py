@@ -342,3 +342,29 @@ def test_the_pages_written_from_configs_and_records_are_up_to_date():
     script = Path(__file__).parents[1] / "scripts" / "write_docs.py"
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_reproduce_computes_what_is_missing_and_reports(complete, ntkrepro, tmp_path):
+    """One run without data, which can't be computed, keeps the rest from nothing."""
+    shutil.copytree(folder(complete) / "runs", tmp_path / "results/runs")
+    words = ["scale=smoke", f"results={tmp_path / 'results'}"]
+    embedded, images = (
+        records.path_of(config.expand([f"experiment={name}", *words])[0])
+        for name in ("kernel_convergence", "fc_mnist")
+    )
+    count = len(report.points(words))
+    embedded.unlink()
+    images.unlink()
+    done = ntkrepro("reproduce", "scale=smoke", TFDS_DATA_DIR=str(tmp_path))
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert f"{count - 2} of {count} points are there already" in done.stdout
+    assert f"wrote results/runs/{embedded.name}" in done.stdout
+    assert f"error: 1 of {count} points failed" in done.stderr
+    assert "ntkrepro data prepare mnist" in done.stderr
+    assert embedded.is_file()
+    page = Page((tmp_path / "results/report/smoke/index.html").read_text())
+    assert set(page.images) == {
+        f"figure-{n}" for n in report.NAMES if "fc_mnist" not in module(n).EXPERIMENTS
+    }
+    assert done.stdout.splitlines()[-1].endswith("not checkable at this scale")
