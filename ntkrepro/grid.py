@@ -66,7 +66,8 @@ def compute(
     pack: list[Experiment], todo: list[Experiment], names: dict[int, str], tell: Tell
 ) -> None:
     """The records of a pack, or why there is none, told of the points that were to do."""
-    title = f"{pack[0].name} {names[id(pack[0])]}".strip()
+    name, label = pack[0].name, names[id(pack[0])]
+    title = label if label.startswith(name) else f"{name} {label}".strip()
     with progress(title, pack[0].optimizer.steps) as tick:
         outcomes = guarded(pack, len(names) > 1, tick)
     for point, outcome in zip(pack, outcomes, strict=True):

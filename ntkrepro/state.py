@@ -80,10 +80,15 @@ def table(points: list[Experiment]) -> str:
 
 
 def labels(points: list[Experiment], without: Set[str] = frozenset({"sweep"})) -> dict[int, str]:
-    """Of each point, by id, the keys in which the points differ, as KEY=VALUE."""
-    values = [flat(point) for point in points]
-    varying = [k for k in values[0] if k not in without and len({str(v[k]) for v in values}) > 1]
-    return {
-        id(point): " ".join(f"{key}={own[key]}" for key in varying)
-        for point, own in zip(points, values, strict=True)
-    }
+    """Of each point, by id, the keys in which the points of its experiment differ, as KEY=VALUE;
+    behind its experiment and scale where those differ too."""
+    names, scales = ({key(p) for p in points} for key in (lambda p: p.name, lambda p: p.scale))
+    found = {}
+    for group in by_experiment(points):
+        values = [flat(point) for point in group]
+        keys = [k for k in values[0] if k not in without and len({str(v[k]) for v in values}) > 1]
+        head = [group[0].name] * (len(names) > 1)
+        head += [f"scale={group[0].scale.name}"] * (len(scales) > 1)
+        for point, own in zip(group, values, strict=True):
+            found[id(point)] = " ".join([*head, *(f"{key}={own[key]}" for key in keys)])
+    return found

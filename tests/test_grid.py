@@ -369,3 +369,11 @@ def test_without_a_stored_kernel_lanczos_finds_the_same_critical_rate(tmp_path, 
     free = records.read(experiment.run(compose(tmp_path / "free", *words))).lr
     assert free == pytest.approx(stored, rel=1e-4)
     assert free != stored
+
+
+def test_a_point_is_named_by_its_experiment_and_what_differs_within_it():
+    points = config.expand(["experiment=digits,fc_cifar", "scale=smoke", "seed=0,1"])
+    names = list(state.labels(points).values())
+    assert names == ["digits seed=0", "digits seed=1", "fc_cifar seed=0", "fc_cifar seed=1"]
+    assert list(state.labels(points[:2]).values()) == ["seed=0", "seed=1"]
+    assert list(state.labels(points[:1]).values()) == [""]
