@@ -121,7 +121,8 @@ def test_points_that_share_shapes_are_planned_once(monkeypatch):
         (("model.width=4096",), "model.width"),
         (("data.train=240", "data.targets=onehot", "model.width=16"), "data.train"),
         (("experiment=wrn_cifar", "scale=paper", "model.width=16"), "data.train"),
-        (("experiment=cnn_cifar", "optimizer.batch=64"), "optimizer.batch"),
+        (("experiment=cnn_cifar", "optimizer.batch=64"), "log.batch"),
+        (("experiment=cnn_cifar", "optimizer.batch=64", "log.batch=16"), "optimizer.batch"),
         (("experiment=cnn_cifar", "data.test=8"), "optimizer.batch"),
     ],
 )
