@@ -246,6 +246,7 @@ def reproduce(arguments: list[str]) -> None:
     """
     from ntkrepro import report
 
+    sys.argv = ["ntkrepro reproduce", *arguments]  # what provenance records
     points, since = report.points(arguments), time.time()
     told, code = walk(points, since), 0
     try:

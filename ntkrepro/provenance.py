@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+FOLDERS = ("data.dir=", "results=", "hydra.run.dir=", "hydra.sweep.dir=")
 PACKAGES = ("ntkrepro", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -33,8 +34,8 @@ def provenance() -> dict[str, Any]:
 
 def command() -> str | None:
     """The command line, without folders; none where the library was called."""
-    words = [w for w in sys.argv if not w.startswith(("data.dir=", "results="))]
-    return " ".join(words) if words[0] == "ntkrepro run" else None
+    words = [word for word in sys.argv if not word.startswith(FOLDERS)]
+    return " ".join(words) if words[0].startswith("ntkrepro ") else None
 
 
 def commit() -> str | None:

@@ -174,7 +174,8 @@ def test_a_truncated_record_is_computed_again_to_the_same_bytes(ntkrepro, tmp_pa
 
 
 def test_no_folder_of_this_machine_is_in_a_record(ntkrepro, tmp_path):
-    ntkrepro("run", *TINY, f"results={tmp_path}/results", f"data.dir={tmp_path}/data")
+    folders = ("results", "data.dir", "hydra.run.dir")
+    ntkrepro("run", *TINY, *(f"{key}={tmp_path}/{key}" for key in folders))
     (path,) = (tmp_path / "results/runs").iterdir()
     metadata = b"".join(pq.read_schema(path).metadata.values()).decode()
     assert str(tmp_path) not in metadata

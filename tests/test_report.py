@@ -346,7 +346,7 @@ def test_the_pages_written_from_configs_and_records_are_up_to_date():
 
 @pytest.mark.slow
 def test_reproduce_computes_what_is_missing_and_reports(complete, ntkrepro, tmp_path):
-    """One run without data, which can't be computed, keeps the rest from nothing."""
+    """A run whose data are missing keeps nothing else from being computed and shown."""
     shutil.copytree(folder(complete) / "runs", tmp_path / "results/runs")
     words = ["scale=smoke", f"results={tmp_path / 'results'}"]
     embedded, images = (
@@ -362,7 +362,7 @@ def test_reproduce_computes_what_is_missing_and_reports(complete, ntkrepro, tmp_
     assert f"wrote results/runs/{embedded.name}" in done.stdout
     assert f"error: 1 of {count} points failed" in done.stderr
     assert "ntkrepro data prepare mnist" in done.stderr
-    assert embedded.is_file()
+    assert records.read(embedded).provenance["command"] == "ntkrepro reproduce scale=smoke"
     page = Page((tmp_path / "results/report/smoke/index.html").read_text())
     assert set(page.images) == {
         f"figure-{n}" for n in report.NAMES if "fc_mnist" not in module(n).EXPERIMENTS
