@@ -43,19 +43,21 @@ def bar(title: str, total: int, console: Console) -> Iterator[Tick]:
 
 @contextmanager
 def lines(title: str, total: int) -> Iterator[Tick]:
-    began = last = time.monotonic()
-    shown = ""
+    last, shown = time.monotonic(), ""
+    first: tuple[int, float] | None = None  # what came before is compiling, or another process
 
     def tick(step: int, **values: float) -> None:
-        nonlocal last, shown
+        nonlocal first, last, shown
         shown, now = text(values) if values else shown, time.monotonic()
-        if now - last >= EVERY and step:
-            left, last = (now - began) / step * (total - step), now
-            print(
-                f"{title} step {step}/{total} {shown} {left:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
+        if not step:
+            return
+        done, began = first = first or (step, now)
+        if now - last >= EVERY:
+            last = now
+            left = (now - began) / (step - done) * (total - step) if step > done else None
+            ending = "" if left is None else f"{left:.0f} s left"
+            line = f"{title} step {step}/{total} {shown} {ending}"
+            print(line.rstrip(), file=sys.stderr, flush=True)
 
     yield tick
 
