@@ -122,7 +122,7 @@ def outputs(setup: Setup) -> int:
 
 def fits(setup: Setup) -> bool:
     """Whether the train kernel is computed: small enough to be decomposed, and asked for where
-    BatchNorm makes each of its columns a product of its own."""
+    BatchNorm makes each of its rows a backward pass of its own."""
     asked = setup.experiment.linearized.space in (Space.function, Space.both)
     few = outputs(setup) <= FUNCTION_SPACE
     return few and (asked or not models.mixes_examples(setup.model))
