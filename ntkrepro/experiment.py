@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import joblib
 import numpy as np
 import platformdirs
+from threadpoolctl import threadpool_limits
 
 from ntkrepro import convergence, ensemble, records, side_by_side
 from ntkrepro.config import Experiment
@@ -39,10 +41,15 @@ def share_compilations() -> None:
 
 @contextmanager
 def numerics(experiment: Experiment) -> Iterator[None]:
-    """The run's precision. A linearization may diverge where its network doesn't: quietly."""
+    """The run's precision. A linearization may diverge where its network doesn't: quietly.
+
+    LAPACK's threads, which decide the last bits, are this machine's cores: in a launcher's worker,
+    whose environment asks for fewer, too.
+    """
     x64 = jax.enable_x64(experiment.precision.name == "float64")
     quiet = np.errstate(over="ignore", invalid="ignore")
-    with x64, jax.default_matmul_precision("highest"), quiet:
+    threads = threadpool_limits(joblib.cpu_count(), user_api="blas")
+    with x64, jax.default_matmul_precision("highest"), quiet, threads:
         yield
 
 

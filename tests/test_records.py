@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -171,6 +172,20 @@ def test_a_truncated_record_is_computed_again_to_the_same_bytes(ntkrepro, tmp_pa
     Path(f"{path}.whole").write_bytes(whole)
     once, again = (pq.read_table(p)["value"] for p in (f"{path}.whole", path))
     assert once.equals(again)
+
+
+@pytest.mark.skipif(joblib.cpu_count() == 1, reason="one core: one thread")
+def test_fewer_threads_in_the_environment_change_no_bit(ntkrepro, tfds_dir, tmp_path):
+    """As Hydra's launchers ask for in their workers: of LAPACK's, on inputs in their span."""
+    words = ("experiment=rmse_fc_data", "model.width=4", "data.train=256", "optimizer.steps=1")
+    seen = []
+    for threads in ({}, {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}):
+        done = ntkrepro("run", *words, TFDS_DATA_DIR=str(tfds_dir), **threads)
+        assert done.returncode == 0, done.stderr
+        (path,) = (tmp_path / "results/runs").glob("*.parquet")
+        seen.append(pq.read_table(path)["value"])
+        path.unlink()
+    assert seen[0].equals(seen[1])
 
 
 def test_no_folder_of_this_machine_is_in_a_record(ntkrepro, tmp_path):
