@@ -28,6 +28,7 @@ from ntkrepro import (
     termination,
     train,
 )
+from ntkrepro.compilation import jit
 from ntkrepro.config import Experiment
 from ntkrepro.errors import RunFailed
 from ntkrepro.files import atomic
@@ -116,7 +117,7 @@ def member(setup: Setup, i: int) -> Any:
     return models.init(setup.model, jax.random.key(setup.experiment.seed + i), setup.x_train)
 
 
-@partial(jax.jit, static_argnames="model")
+@partial(jit, static_argnames="model")
 def on_path(model: models.Module, params0: Any, omega: Any, x: jax.Array) -> jax.Array:
     """Outputs of every member [members, points]: k = 1."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ntkrepro import flow, loss, measure, models, predict
-from ntkrepro.compilation import quick_jit
+from ntkrepro.compilation import jit
 from ntkrepro.errors import UserError
 from ntkrepro.kernels import analytic, batches, empirical
 from ntkrepro.measure import Trajectory
@@ -147,7 +147,7 @@ def largest_eigenvalue(setup: Setup) -> float:
     return float(found[0])
 
 
-@partial(quick_jit, static_argnames="model")
+@partial(jit, static_argnames="model")
 def push(model: models.Module, params: Any, x: jax.Array, c: jax.Array) -> jax.Array:
     """J J^T c."""
     tangent = jax.linearize(lambda p: models.apply(model, p, x), params)[1]
@@ -178,7 +178,7 @@ def weights(setup: Setup, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(entries), np.asarray(changes)
 
 
-@partial(jax.jit, static_argnames="model")
+@partial(jit, static_argnames="model")
 def pull(model: models.Module, params: Any, x: jax.Array, c: jax.Array) -> Any:
     pullback = jax.vjp(lambda p: models.apply(model, p, x), params)[1]
     return jax.tree.map(jnp.negative, pullback(c)[0])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ntkrepro import models
-from ntkrepro.compilation import quick_jit
+from ntkrepro.compilation import jit
 from ntkrepro.data import Dataset
 from ntkrepro.kernels import empirical
 from ntkrepro.loss import correct, example_losses
@@ -95,7 +95,7 @@ def full_norms(params: Any, left: int, w_std: float, seed: int) -> dict[tuple[st
     return norms
 
 
-@jax.jit
+@jit
 def displacement(omega: Any, pick: Any, norms: Any) -> tuple[jax.Array, jax.Array]:
     """Picked entries of omega = theta_t - theta_0 [w] and relative change per layer [l]."""
     leaves = layer_weights(omega)
@@ -124,7 +124,7 @@ def distance(now: dict[str, jax.Array], start: dict[str, jax.Array]) -> np.ndarr
     return np.array([np.abs(np.linalg.eigvalsh(square)).max()])  # symmetric: no singular values
 
 
-apply = quick_jit(models.apply, static_argnames="model")
+apply = jit(models.apply, static_argnames="model")
 
 
 def outputs(

@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict as flatten  # params -> {path: leaf}
 from flax.traverse_util import unflatten_dict as unflatten
 
 from ntkrepro import custom
-from ntkrepro.compilation import quick, quick_jit
+from ntkrepro.compilation import jit, quick
 from ntkrepro.config import Model
 
 __all__ = [
@@ -284,7 +284,7 @@ def init(model: Module, key: jax.Array, x: jax.Array) -> dict:
     return model.lazy_init(key, one, mutable=["params"])["params"]
 
 
-_drawn = quick_jit(draw, static_argnames="model")
+_drawn = jit(draw, static_argnames="model")
 
 
 def apply(model: Module, params: dict, x: jax.Array) -> jax.Array:

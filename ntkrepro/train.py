@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from ntkrepro import models
-from ntkrepro.compilation import quick_jit
+from ntkrepro.compilation import jit
 from ntkrepro.kernels.empirical import spread
 from ntkrepro.linear import Apply, Factors, displaced, displaced_structured, from_factors
 from ntkrepro.loss import LOSSES
@@ -96,7 +96,7 @@ def optimizer(program: Program, lr: jax.Array) -> optax.GradientTransformation:
     return sgd
 
 
-@partial(quick_jit, static_argnames=("program", "names"))
+@partial(jit, static_argnames=("program", "names"))
 def start(program: Program, task: Task, names: tuple[str, ...]) -> dict[str, Any]:
     """Fresh states (omega = 0, the optimizer's memory) of the named models."""
     params = trained(program, task.params0)
@@ -156,7 +156,7 @@ def step(program: Program, task: Task, states: dict[str, Any], i: jax.Array) -> 
     return {name: update(program, task, name, state, batch) for name, state in states.items()}
 
 
-@partial(jax.jit, static_argnames="program", donate_argnames="states")
+@partial(jit, static_argnames="program", donate_argnames="states")
 def _loop(
     program: Program, task: Task, states: dict[str, Any], first: jax.Array, last: jax.Array
 ) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _loop(
     return jax.lax.fori_loop(first, last, lambda i, s: step(program, task, s, i), states)
 
 
-_step = partial(jax.jit, static_argnames="program", donate_argnames="states")(step)
+_step = partial(jit, static_argnames="program", donate_argnames="states")(step)
 
 
 def steps_in_python(program: Program) -> bool:
@@ -202,18 +202,18 @@ def stack(tasks: list[Task]) -> Task:
     return whole._replace(x=shared.x, y=shared.y)
 
 
-@jax.jit
+@jit
 def _stacked(own: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)
 
 
-@jax.jit
+@jit
 def member(stacked: Any, i: int) -> Any:
     """One network's part of what has their axis in front."""
     return jax.tree.map(lambda leaf: leaf[i], stacked)
 
 
-@partial(jax.jit, static_argnames="program", donate_argnames="states")
+@partial(jit, static_argnames="program", donate_argnames="states")
 def advance_members(
     program: Program, task: Task, states: dict[str, Any], first: jax.Array, last: jax.Array
 ) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def start_members(program: Program, task: Task, names: tuple[str, ...]) -> dict[
     return jax.tree.map(spread, _started(program, task, names))
 
 
-@partial(quick_jit, static_argnames=("program", "names"))
+@partial(jit, static_argnames=("program", "names"))
 def _started(program: Program, task: Task, names: tuple[str, ...]) -> dict[str, Any]:
     return jax.vmap(lambda t: start(program, t, names), (AXES,))(task)
 

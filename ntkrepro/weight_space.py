@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrepro import checkpoint, measure, models, records, termination, train
-from ntkrepro.compilation import quick_jit
+from ntkrepro.compilation import jit
 from ntkrepro.config import run_id
 from ntkrepro.errors import RunFailed
 from ntkrepro.linear import factors_of
@@ -218,7 +218,7 @@ def observe(program: train.Program, setup: Setup, name: str, omega: Any) -> Traj
     return Trajectory(*seen, np.asarray(entries), np.asarray(changes))
 
 
-@partial(quick_jit, static_argnames="program")
+@partial(jit, static_argnames="program")
 def _linearized(program: train.Program, params0: Any, omega: Any, x: jax.Array) -> jax.Array:
     return train.applies(program, params0)["linearized"](omega, x)
 

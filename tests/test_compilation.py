@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ntkrepro.compilation import quick_jit
+from ntkrepro.compilation import jit
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def traces():
 
 @pytest.fixture
 def power(traces):
-    @partial(quick_jit, static_argnames="n")
+    @partial(jit, static_argnames="n")
     def power(x, n):
         traces.append(n)
         return x**n

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from ntkrepro import models
-from ntkrepro.compilation import quick_jit
+from ntkrepro.compilation import jit
 from ntkrepro.kernels.empirical import MEMORY
 
 Row = Callable[[int], np.ndarray]
@@ -56,12 +56,12 @@ def jacobian(model: models.Module, params: Any, x: jax.Array) -> Row:
     return row
 
 
-@partial(quick_jit, static_argnames="model")
+@partial(jit, static_argnames="model")
 def forward(model: models.Module, params: Any, x: jax.Array) -> Any:
     """f(x) [n, k], and the function that takes c [n, k] to J(x)^T c."""
     return jax.vjp(lambda p: models.apply(model, p, x), params)
 
 
-@partial(quick_jit, static_argnames=())
+@jit
 def pull(pullback: Any, c: jax.Array) -> Any:
     return pullback(c)

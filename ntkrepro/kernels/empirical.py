@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ntkrepro.compilation import quick_jit
+from ntkrepro.compilation import jit
 from ntkrepro.models import WINDOW, Module, flatten, mixes_examples, unflatten
 
 Path = tuple[str, ...]
@@ -126,7 +126,7 @@ def spread(x: jax.Array) -> jax.Array:
     return jax.device_put(x, NamedSharding(mesh, PartitionSpec("rows")))
 
 
-@partial(quick_jit, static_argnames=("model", "trace", "per_layer"))
+@partial(jit, static_argnames=("model", "trace", "per_layer"))
 def _block(
     model: Module, params: Any, x1: jax.Array, x2: jax.Array | None, trace: bool, per_layer: bool
 ) -> Any:
@@ -251,7 +251,7 @@ def _leaves(params: Any, paths: list[Path]) -> list[Any]:
     return [flat[path] for path in paths]
 
 
-@partial(jax.jit, static_argnames=("model",))
+@partial(jit, static_argnames="model")
 def nngp(model: Module, params: Any, x1: jax.Array, x2: jax.Array | None = None) -> jax.Array:
     """Empirical NNGP: sigma_w^2 x.x' / n + sigma_b^2 of the layer `readout`'s input [n, m].
 
