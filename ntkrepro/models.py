@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict as flatten  # params -> {path: leaf}
 from flax.traverse_util import unflatten_dict as unflatten
 
 from ntkrepro import custom
-from ntkrepro.compilation import jit, quick
+from ntkrepro.compilation import jit, options
 from ntkrepro.config import Model
 
 __all__ = [
@@ -57,7 +57,7 @@ def _normal(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, std: float
 def _drawing(shape: tuple[int, ...], dtype: jnp.dtype, std: float) -> jax.stages.Compiled:
     """_normal compiled ahead, as lazy_init calls it while it traces the network."""
     draw = jax.jit(partial(_normal, shape=shape, dtype=dtype, std=std))
-    return draw.lower(jax.eval_shape(jax.random.key, 0)).compile(compiler_options=quick())
+    return draw.lower(jax.eval_shape(jax.random.key, 0)).compile(compiler_options=options())
 
 
 class Affine(Module):

@@ -65,7 +65,7 @@ def refuse_unknown(overrides: Sequence[str]) -> None:
     """Raises UserError for an override of anything but the scale and the results folder."""
     for word in overrides:
         if not word.startswith(("scale=", "results=")):
-            raise UserError(f"report {word}: takes only scale=... and results=...")
+            raise UserError(f"{word}: a report takes only scale=... and results=...")
 
 
 def points(overrides: Sequence[str]) -> list[Experiment]:

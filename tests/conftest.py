@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,14 @@ COMMAND = Path(sys.executable).with_name("ntkrepro")
 NOT_INHERITED = ("HYDRA_FULL_ERROR", "TFDS_DATA_DIR", "COMP_LINE", "COMP_POINT", "COLUMNS")
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def wait_for(ready: Callable[[], object], seconds: float = 120) -> None:
+    """Wait until ready() is true; at most so long, or the test fails."""
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")

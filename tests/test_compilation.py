@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ntkrepro.compilation import jit
+from ntkrepro.compilation import OPTIONS, is_known, jit
 
 
 @pytest.fixture
@@ -36,3 +36,9 @@ def test_it_may_stand_within_another_transformation(power, transform):
     x = jnp.float32(3)
     expected = {jax.grad: 6}.get(transform, 9)
     assert float(transform(partial(power, n=2))(x)) == expected
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="options of a CPU")
+def test_the_locked_xla_has_every_option_and_an_unknown_one_is_left_out():
+    assert all(is_known(name, value) for name, value in OPTIONS.items())
+    assert not is_known("xla_backend_optimization_levels", "1")

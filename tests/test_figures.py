@@ -1,6 +1,5 @@
 """Figures and claims from real records, and from records bent so that a claim must turn around."""
 
-from importlib import import_module
 from itertools import product
 
 import matplotlib.image
@@ -11,7 +10,7 @@ import pytest
 from ntkrepro import claims, config, experiment, figures, records
 from ntkrepro.claims import FAILED, REPRODUCED, UNCHECKABLE
 from ntkrepro.errors import RunFailed, UserError
-from ntkrepro.figures import FIGURES, fig1, fig2, fig4, fig8, figS2
+from ntkrepro.figures import FIGURES, fig1, fig2, fig4, fig8, figS2, module
 from ntkrepro.records import Record
 
 PANES = {"digits": 6, "custom": 6, "1": 4, "2": 3, "3": 4, "4": 6, "5": 6, "6": 6, "7": 4, "8": 4}
@@ -55,10 +54,6 @@ def few_resamples(monkeypatch):
 @pytest.fixture
 def record(digits):
     return records.read(digits)
-
-
-def module(name):
-    return import_module(f"ntkrepro.figures.{FIGURES[name]}")
 
 
 @pytest.fixture

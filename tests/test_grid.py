@@ -16,7 +16,7 @@ import pytest
 
 from ntkrepro import config, experiment, grid, locks, packs, records, state
 from ntkrepro.errors import RunFailed
-from tests.conftest import COMMAND, TINY
+from tests.conftest import COMMAND, TINY, wait_for
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "kill_runs.py"
 LONG = (  # seconds of training, a checkpoint at each look
@@ -33,15 +33,6 @@ def start(folder, *words):
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def wait_for(what, seconds=120):
-    """Wait until what() is true."""
-    for _ in range(int(seconds / 0.05)):
-        if what():
-            return
-        time.sleep(0.05)
-    pytest.fail("waited in vain")
 
 
 def others(folder):

@@ -6,14 +6,13 @@ The Slurm is the one that scripts/slurm.sh starts; .ci/run does, and lets none o
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ntkrepro import records
-from tests.conftest import COMMAND, TINY
+from tests.conftest import COMMAND, TINY, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -24,13 +23,6 @@ STATE = Path("/run/ntkrepro-slurm")
 def slurm(*words: str) -> str:
     """What a command of Slurm prints."""
     return subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout
-
-
-def await_(ready: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.2)
 
 
 @pytest.fixture
@@ -72,10 +64,10 @@ def test_a_worker_that_is_cut_off_goes_on_from_its_checkpoint(tmp_path, queue):
         return [path.read_text() for path in sorted(tmp_path.glob("results/[01]"))]
 
     with subprocess.Popen([sys.executable, script, *words], cwd=tmp_path) as head:
-        await_(lambda: notes() == ["started", "started"])
+        wait_for(lambda: notes() == ["started", "started"])
         preempted, limited = sorted(queue())
         slurm("scancel", "--signal=TERM", limited)
-        await_(lambda: notes() == ["started", "done"])
+        wait_for(lambda: notes() == ["started", "done"])
         slurm("scontrol", "requeue", preempted)
         assert head.wait(timeout=120) == 0
     assert notes() == ["done", "done"]
@@ -90,14 +82,14 @@ def test_a_cancelled_worker_is_told_and_stays_cancelled(tmp_path, queue):
         [COMMAND, "run", "-m", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
     with head:
-        await_(lambda: len(queue()) == 2 and list(tmp_path.glob("results/workers/*.out")))
+        wait_for(lambda: len(queue()) == 2 and list(tmp_path.glob("results/workers/*.out")))
         slurm("scancel", *queue())
         assert head.wait(timeout=120) == 1
         assert head.stderr
         told = head.stderr.read()
     assert "has not produced any output (state: CANCELLED)" in told
     assert "Traceback" not in told
-    await_(lambda: not queue())
+    wait_for(lambda: not queue())
 
 
 def test_jobs_that_slurm_refuses_are_told(ntkrepro, queue):

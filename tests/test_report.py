@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ import pytest
 from ntkrepro import choices, claims, config, figures, records, report
 from ntkrepro.claims import FAILED, Claim
 from ntkrepro.errors import UserError
-from ntkrepro.figures import FIGURES, fig1, fig3
+from ntkrepro.figures import fig1, fig3, module
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 HEADLESS = (
@@ -99,10 +98,6 @@ def complete(smoke_records):
     needed = {e for name in report.NAMES for e in module(name).EXPERIMENTS}
     results = {smoke_records(experiment)[0].parents[1] for experiment in sorted(needed)}
     return ["scale=smoke", f"results={results.pop()}"]
-
-
-def module(name):
-    return import_module(f"ntkrepro.figures.{FIGURES[name]}")
 
 
 def folder(words) -> Path:
