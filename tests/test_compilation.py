@@ -1,4 +1,4 @@
-"""Programs compiled at a lower optimization level, wherever they are called from."""
+"""Programs compiled with options of our own, wherever they are called from."""
 
 from functools import partial
 

@@ -64,10 +64,10 @@ def test_a_worker_that_is_cut_off_goes_on_from_its_checkpoint(tmp_path, queue):
         return [path.read_text() for path in sorted(tmp_path.glob("results/[01]"))]
 
     with subprocess.Popen([sys.executable, script, *words], cwd=tmp_path) as head:
-        wait_for(lambda: notes() == ["started", "started"])
+        wait_for(lambda: notes() == ["started", "started"], 60)
         preempted, limited = sorted(queue())
         slurm("scancel", "--signal=TERM", limited)
-        wait_for(lambda: notes() == ["started", "done"])
+        wait_for(lambda: notes() == ["started", "done"], 60)
         slurm("scontrol", "requeue", preempted)
         assert head.wait(timeout=120) == 0
     assert notes() == ["done", "done"]
@@ -82,14 +82,14 @@ def test_a_cancelled_worker_is_told_and_stays_cancelled(tmp_path, queue):
         [COMMAND, "run", "-m", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
     with head:
-        wait_for(lambda: len(queue()) == 2 and list(tmp_path.glob("results/workers/*.out")))
+        wait_for(lambda: len(queue()) == 2 and list(tmp_path.glob("results/workers/*.out")), 60)
         slurm("scancel", *queue())
         assert head.wait(timeout=120) == 1
         assert head.stderr
         told = head.stderr.read()
     assert "has not produced any output (state: CANCELLED)" in told
     assert "Traceback" not in told
-    wait_for(lambda: not queue())
+    wait_for(lambda: not queue(), 60)
 
 
 def test_jobs_that_slurm_refuses_are_told(ntkrepro, queue):
