@@ -4,7 +4,7 @@ A claim on a deviation that shrinks with width has a verdict at paper scale only
 value is shown without one. Intervals are 95 % bootstrap intervals over test points or weights.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,17 +70,17 @@ def table(record: Record, model: str, quantity: str, split: str = "") -> pd.Data
 
 def linear_model(record: Record) -> str:
     """The linearization to compare with: trained if it was, else from the empirical kernel."""
-    return "linearized" if "linearized" in set(record.rows["model"]) else "ntk_empirical"
+    return "linearized" if "linearized" in record.rows["model"].unique() else "ntk_empirical"
 
 
-def bootstrap(statistic: Callable[[np.ndarray], float], count: int) -> tuple[float, float]:
-    """95 % percentile interval of statistic(indices) over resampled indices of `count` items."""
-    return percentiles([statistic(items) for items in resampled(count)])
+def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> tuple[float, float]:
+    """95 % percentile interval of statistic(indices [r, count]) -> [r] over resampled indices."""
+    return percentiles(statistic(resampled(count)))
 
 
-def resampled(count: int) -> Iterator[np.ndarray]:
-    rng = np.random.default_rng(0)
-    return (rng.integers(0, count, count) for _ in range(RESAMPLES))
+def resampled(count: int) -> np.ndarray:
+    """RESAMPLES rows of `count` indices."""
+    return np.random.default_rng(0).integers(0, count, (RESAMPLES, count))
 
 
 def percentiles(draws: Any) -> tuple[float, float]:
@@ -97,7 +97,8 @@ def of_means(statistic: Means, *values: np.ndarray) -> tuple[float, tuple[float,
     All resamples at once: each is a row of how often it has every item.
     """
     count = values[0].shape[1]
-    share = np.stack([np.bincount(items, minlength=count) for items in resampled(count)]) / count
+    own = resampled(count) + count * np.arange(RESAMPLES)[:, None]  # a row's own bins
+    share = np.bincount(own.ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, -1) / count
     value = statistic(*(v.mean(1, keepdims=True) for v in values))[0]
     return float(value), percentiles(statistic(*(v @ share.T for v in values)))
 
@@ -233,12 +234,17 @@ def loss_curves_agree(record: Record) -> list[Claim]:
     curves = [
         series(record, m, "loss", "train").iloc[1:] for m in ("network", linear_model(record))
     ]
-    values = [curve["value"].to_numpy() for curve in curves]
+    losses = np.stack([curve["value"] for curve in curves])
+    count = losses.shape[1]
 
-    def correlation(items: np.ndarray) -> float:
-        return float(stats.spearmanr(values[0][items], values[1][items]).statistic)
+    def correlation(items: np.ndarray) -> np.ndarray:
+        ranks = stats.rankdata(losses[:, items], axis=-1)
+        network, linear = ranks - ranks.mean(-1, keepdims=True)
+        covariance, scale = (network * linear).sum(-1), (network**2).sum(-1) * (linear**2).sum(-1)
+        with np.errstate(invalid="ignore"):  # no correlation with a constant
+            return covariance / np.sqrt(scale)
 
-    value, count = correlation(np.arange(len(values[0]))), len(values[0])
+    value = float(correlation(np.arange(count)))
     rebounds = [rebound(curve) for curve in curves]
     smaller = min(rebounds)
     return [
@@ -281,16 +287,13 @@ def weights_follow(record: Record) -> Claim:
     with np.errstate(divide="ignore"):
         errors = np.abs(linear - network)[moved] / np.abs(network)[moved]
 
-    def median(items: np.ndarray) -> float:
-        return float(np.median(errors[items]))
-
-    value = median(np.arange(len(errors)))
+    value = float(np.median(errors))
     return Claim(
         "4d",
         "Individual weights follow Eq. 9: median relative error of their displacement at the end",
         "Figure 4, Eq. 9",
         value,
-        bootstrap(median, len(errors)),
+        bootstrap(lambda items: np.median(errors[items], axis=-1), len(errors)),
         "≤ 0.1",
         verdict(value <= 0.1, record.paper),
     )

@@ -11,8 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ntkrepro.compilation import jit
-from ntkrepro.kernels.empirical import MEMORY, Layer, Path, capture, strides_of
+from ntkrepro.kernels.empirical import MEMORY, Layer, Path, capture, captured, strides_of
 from ntkrepro.models import Module, convolve, is_structured
 
 Apply = Callable[[Any, jax.Array], jax.Array]
@@ -48,7 +47,7 @@ def factors_of(model: Module, params0: Any, x: jax.Array) -> Factors | None:
     shapes = jax.eval_shape(partial(capture, model), params0, x)
     if sum(leaf.size * x.dtype.itemsize for leaf in jax.tree.leaves(shapes)) > MEMORY:
         return None
-    return jit(capture, static_argnames="model")(model, params0, x)
+    return captured(model, params0, x)
 
 
 def displaced_structured(model: Module, params0: Any) -> Apply:

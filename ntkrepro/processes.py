@@ -54,7 +54,7 @@ def inside(networks: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarra
 
 def share(good: np.ndarray) -> tuple[float, tuple[float, float]]:
     """Share of points [points] and its 95 % bootstrap interval over points."""
-    return float(good.mean()), bootstrap(lambda items: float(good[items].mean()), len(good))
+    return float(good.mean()), bootstrap(lambda items: good[items].mean(-1), len(good))
 
 
 def starts_at_the_prior(record: Record) -> Claim:

@@ -76,24 +76,33 @@ def ntkrepro(tmp_path: Path) -> Command:
 
 
 @pytest.fixture(scope="session")
-def smoke_records(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Path]]:
+def smoke_records(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Callable[[str], list[Path]]:
     """smoke_records(experiment): the records of its sweep at smoke scale, in one results folder.
 
-    They are computed at the first call; skips where the experiment's data set isn't prepared.
+    They are computed at the first call, by one of the processes that test beside each other; skips
+    where the experiment's data set isn't prepared.
     """
-    from ntkrepro import experiment  # JAX: not for tests that do without
+    from ntkrepro import grid, records  # JAX: not for tests that do without
 
-    results = tmp_path_factory.mktemp("smoke")
+    temporary = tmp_path_factory.getbasetemp()
+    results = (temporary if worker_id == "master" else temporary.parent) / "smoke"
 
     @cache
     def paths(name: str) -> list[Path]:
-        words = [f"experiment={name}", "scale=smoke", f"results={results}"]
-        try:
-            return [experiment.run(point) for point in config.expand(words)]
-        except UserError as error:
-            if "ntkrepro data prepare" in str(error):
-                pytest.skip(str(error))
-            raise
+        points = config.expand([f"experiment={name}", "scale=smoke", f"results={results}"])
+        failed: list[UserError] = []
+
+        def tell(point: config.Experiment, outcome: Path | UserError) -> None:
+            if isinstance(outcome, UserError):
+                failed.append(outcome)
+
+        grid.run(points, tell, time.time())
+        if failed and "ntkrepro data prepare" in str(failed[0]):
+            pytest.skip(str(failed[0]))
+        assert not failed
+        return [records.path_of(point) for point in points]
 
     return paths
 
