@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ntkrepro import sources
 from ntkrepro.errors import UserError
+from ntkrepro.kept import composed
 from ntkrepro.listing import configs_dir
 
 RECORDS_VERSION = 2  # bump by hand when the same config would give different records
@@ -347,6 +348,10 @@ def _update(config: DictConfig, key: str, value: Any) -> None:
 def _compose(overrides: list[str]) -> DictConfig:
     register()
     refuse_unknown(overrides)
+    return composed(_composed_by_hydra, overrides)
+
+
+def _composed_by_hydra(overrides: list[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configs_dir()), version_base="1.3"):
         try:
