@@ -9,11 +9,11 @@ demo: $(VENV)/installed  ## the default experiment and its figure, on embedded d
 	$(BIN)/ntkrepro run
 	$(BIN)/ntkrepro figures digits
 
-test: $(VENV)/installed  ## every test; those on CIFAR-10, MNIST and Slurm skip where there is none
-	$(BIN)/python -m pytest
+test: $(VENV)/installed  ## every test, two files at a time; those on CIFAR-10, MNIST and Slurm skip where there is none
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 quick: $(VENV)/installed  ## the tests that take less than a few seconds each
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
