@@ -129,27 +129,16 @@ def spread(x: jax.Array) -> jax.Array:
     return jax.device_put(x, NamedSharding(mesh, PartitionSpec("rows")))
 
 
+@partial(jit, static_argnames=("model", "trace", "per_layer"))
 def _block(
     model: Module, params: Any, x1: jax.Array, x2: jax.Array | None, trace: bool, per_layer: bool
 ) -> Any:
-    """In several programs: the passes over x1 and over x2 are one where both have as many examples,
-    and what a kernel takes beyond them depends on no parameters."""
-    first = captured(model, params, x1)[1]
-    second = None if x2 is None else captured(model, params, x2)[1]
-    parts = _layer_kernels(first, second, trace, per_layer)
-    rest = tuple(_without(params, first))
-    if not rest:
-        return parts
-    own = _jacobian_kernel(model, params, rest, x1, x2, trace)
-    return {**parts, ("rest",): own} if per_layer else parts + own
-
-
-@partial(jit, static_argnames=("trace", "per_layer"))
-def _layer_kernels(
-    first: dict[Path, Layer], second: dict[Path, Layer] | None, trace: bool, per_layer: bool
-) -> Any:
-    other = first if second is None else second
-    parts = {path: layer_kernel(first[path], other[path], trace) for path in first}
+    first = capture(model, params, x1)[1]
+    second = first if x2 is None else capture(model, params, x2)[1]
+    parts = {path: layer_kernel(first[path], second[path], trace) for path in first}
+    rest = _without(params, first)
+    if rest:
+        parts[("rest",)] = _jacobian_kernel(model, params, rest, x1, x2, trace)
     return parts if per_layer else sum(parts.values())
 
 
@@ -158,14 +147,8 @@ def _without(params: Any, layers: dict[Path, Layer]) -> list[Path]:
     return [path for path in flatten(params) if path[:-1] not in layers]
 
 
-@partial(jit, static_argnames=("model", "paths", "trace"))
 def _jacobian_kernel(
-    model: Module,
-    params: Any,
-    paths: tuple[Path, ...],
-    x1: jax.Array,
-    x2: jax.Array | None,
-    trace: bool,
+    model: Module, params: Any, paths: list[Path], x1: jax.Array, x2: jax.Array | None, trace: bool
 ) -> jax.Array:
     """Any other parameter's part, from the Jacobian of each example alone."""
     leaves = flatten(params)
