@@ -6,6 +6,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ntkrepro import claims, config, experiment, figures, records
 from ntkrepro.claims import FAILED, REPRODUCED, UNCHECKABLE
@@ -262,7 +263,7 @@ def test_the_interval_is_that_of_the_mean(monkeypatch):
     """95 % of a mean of 400 is 1.96 standard errors to either side."""
     monkeypatch.setattr(claims, "RESAMPLES", 2000)
     items = np.random.default_rng(0).standard_normal(400)
-    low, high = claims.bootstrap(lambda chosen: items[chosen].mean(), 400)
+    low, high = claims.bootstrap(lambda chosen: items[chosen].mean(-1), 400)
     half = 1.96 * items.std() / 20
     assert low == pytest.approx(items.mean() - half, abs=0.1 * half)
     assert high == pytest.approx(items.mean() + half, abs=0.1 * half)
@@ -276,7 +277,25 @@ def test_all_resamples_at_once_are_those_one_by_one():
         return (pair[0][:, items].mean(1) / pair[1][:, items].mean(1)).max()
 
     assert value == pytest.approx(one(np.arange(40)), 1e-12)
-    assert interval == pytest.approx(claims.bootstrap(one, 40), 1e-12)
+    by_one = claims.bootstrap(lambda rows: np.array([one(items) for items in rows]), 40)
+    assert interval == pytest.approx(by_one, 1e-12)
+
+
+def test_the_rank_correlation_is_scipy_s(record):
+    """7a with its interval, of resampled and so of tied losses; the network's are shuffled a bit."""
+    rng, rows = np.random.default_rng(2), record.rows
+    loss = (rows["quantity"] == "loss") & (rows["split"] == "train")
+    noise = np.where(loss & (rows["model"] == "network"), rng.uniform(0.5, 2, len(rows)), 1)
+    noisy = record._replace(rows=rows.assign(value=rows["value"] * noise))
+    shape = claims.loss_curves_agree(noisy)[0]
+    a, b = (
+        claims.series(noisy, model, "loss", "train")["value"].to_numpy()[1:]
+        for model in ("network", claims.linear_model(noisy))
+    )
+    assert shape.value == pytest.approx(stats.spearmanr(a, b).statistic, 1e-12)
+    drawn = [stats.spearmanr(a[i], b[i]).statistic for i in claims.resampled(len(a))]
+    assert shape.interval == pytest.approx(claims.percentiles(drawn), 1e-12)
+    assert shape.value < 1
 
 
 def sweep(quantities, in_n=-0.5, in_m=-0.5, noise=0.02, steps=(0,)):
