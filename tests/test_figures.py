@@ -282,7 +282,7 @@ def test_all_resamples_at_once_are_those_one_by_one():
 
 
 def test_the_rank_correlation_is_scipy_s(record):
-    """7a with its interval, of resampled and so of tied losses; the network's are shuffled a bit."""
+    """7a with its interval, of resampled and so of tied losses; the network has noise."""
     rng, rows = np.random.default_rng(2), record.rows
     loss = (rows["quantity"] == "loss") & (rows["split"] == "train")
     noise = np.where(loss & (rows["model"] == "network"), rng.uniform(0.5, 2, len(rows)), 1)
