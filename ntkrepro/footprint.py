@@ -1,7 +1,6 @@
 """The least memory that a run needs, from shapes alone, and which key lowers it."""
 
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import psutil
@@ -10,7 +9,7 @@ from ntkrepro import models
 from ntkrepro.config import Experiment, Program, flat
 from ntkrepro.errors import UserError
 from ntkrepro.kernels.batches import rows_at_once
-from ntkrepro.kernels.empirical import MEMORY, capture
+from ntkrepro.kernels.empirical import MEMORY
 from ntkrepro.setup import Setup, fits, nbytes, outputs, shapes
 
 
@@ -58,16 +57,9 @@ def train(setup: Setup) -> list[Need]:
 
 def layer_inputs(setup: Setup) -> list[int]:
     """Bytes of each layer's input, of one example."""
-    return _layer_inputs(setup.model, setup.x_train.shape[1:], setup.x_train.dtype)
-
-
-@lru_cache
-def _layer_inputs(model: models.Module, inputs: tuple[int, ...], dtype: Any) -> list[int]:
-    """Cached, as tracing takes a while and seeds share it."""
-    one = jax.ShapeDtypeStruct((1, *inputs), dtype)
-    params = jax.eval_shape(partial(models.draw, model), jax.random.key(0), one)
-    layers = jax.eval_shape(partial(capture, model), params, one)[1]
-    return [nbytes(layer.x) for layer in layers.values()]
+    found = models.shapes(setup.model, setup.x_train.shape[1:], setup.x_train.dtype)
+    sown = models.flatten(found.get("layer", {}))
+    return [nbytes(x) for path, x in sown.items() if path[-1] == "x"]
 
 
 def kernel_convergence(setup: Setup) -> list[Need]:

@@ -27,15 +27,15 @@ def composed(compose: Compose, words: list[str]) -> Any:
         memory = Memory(platformdirs.user_cache_path("ntkrepro"), verbose=0)
     except OSError:  # no folder that can be written
         return compose(words)
-    return memory.cache(_composed, ignore=["compose"])(compose, words, sources())
+    return memory.cache(_composed, ignore=["compose"])(compose, words, digest())
 
 
-def _composed(compose: Compose, words: list[str], sources: str) -> Any:
+def _composed(compose: Compose, words: list[str], digest: str) -> Any:
     return compose(words)
 
 
 @cache
-def sources() -> str:
+def digest() -> str:
     """Digest of all that decides a composed config: the YAML, the schema and who composes."""
     found = hashlib.sha256(f"{version('hydra-core')} {version('omegaconf')}".encode())
     for path in (*sorted(configs_dir().rglob("*.yaml")), Path(__file__).with_name("config.py")):

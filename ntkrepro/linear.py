@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ntkrepro.kernels.empirical import MEMORY, Layer, Path, capture, captured, strides_of
+from ntkrepro.compilation import jit
+from ntkrepro.kernels.empirical import MEMORY, Layer, Path, capture, strides_of
 from ntkrepro.models import Module, convolve, is_structured
 
 Apply = Callable[[Any, jax.Array], jax.Array]
@@ -38,6 +39,8 @@ def displaced(apply: Apply, params0: Any) -> Apply:
 
 
 Factors = tuple[jax.Array, dict[Path, Layer]]
+
+captured = jit(capture, static_argnames="model")
 
 
 def factors_of(model: Module, params0: Any, x: jax.Array) -> Factors | None:

@@ -31,6 +31,7 @@ __all__ = [
     "is_structured",
     "layer_rates",
     "mixes_examples",
+    "shapes",
     "unflatten",
 ]
 
@@ -285,6 +286,16 @@ def init(model: Module, key: jax.Array, x: jax.Array) -> dict:
 
 
 _drawn = jit(draw, static_argnames="model")
+
+
+@lru_cache
+def shapes(model: Module, inputs: tuple[int, ...], dtype: jnp.dtype) -> Any:
+    """Of all variables for one input: `params`, and what our layers put in the collection `layer`.
+
+    Cached, as tracing takes a while and seeds share it.
+    """
+    one = jax.ShapeDtypeStruct((1, *inputs), dtype)
+    return jax.eval_shape(model.init, jax.random.key(0), one)
 
 
 def apply(model: Module, params: dict, x: jax.Array) -> jax.Array:

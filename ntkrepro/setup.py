@@ -1,6 +1,5 @@
 """What every side of a run starts from: data, network, initial parameters, what to log when."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -104,7 +103,7 @@ def shapes(experiment: Experiment) -> Setup:
 
     x_train, x_test = jax.eval_shape(given, dataset.x_train, dataset.x_test)
     model = models.build(experiment.model, dataset.n0, k, x_train)
-    params0 = jax.eval_shape(partial(models.draw, model), jax.random.key(0), x_train)
+    params0 = models.shapes(model, x_train.shape[1:], x_train.dtype)["params"]
     batch = None if opt.batch == n else opt.batch
     schedule = None if batch is None else np.broadcast_to(np.int32(0), (opt.steps, batch))
     return assemble(experiment, dataset, model, params0, (x_train, x_test), {}, {}, schedule)

@@ -15,9 +15,9 @@ def configs(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for module in (config, kept):
         monkeypatch.setattr(module, "configs_dir", lambda: folder)
-    kept.sources.cache_clear()
+    kept.digest.cache_clear()
     yield folder
-    kept.sources.cache_clear()
+    kept.digest.cache_clear()
 
 
 def refuse(words):
@@ -34,7 +34,7 @@ def test_an_edit_of_any_config_is_seen(configs):
     before = config.compose(WORDS)
     path = configs / "experiment" / "digits.yaml"
     path.write_text(path.read_text().replace("width: ", "width: 1", 1))
-    kept.sources.cache_clear()  # as in the next process
+    kept.digest.cache_clear()  # as in the next process
     after = config.compose(WORDS)
     assert after.model.width == int(f"1{before.model.width}")
 

@@ -62,9 +62,6 @@ def capture(model: Module, params: Any, x: jax.Array) -> tuple[jax.Array, dict[P
     return f, layers
 
 
-captured = partial(jit, static_argnames="model")(capture)
-
-
 def inner(a: Layer, b: Layer, factors: tuple[jax.Array, jax.Array]) -> jax.Array:
     """w^2 x.x' + b^2 for (w, b) = `factors` [n, m]."""
     return factors[0] ** 2 * (a.x @ b.x.T) + factors[1] ** 2
