@@ -90,3 +90,21 @@ def test_mnist_is_real(tfds_dir):
     sets = load("data.name=mnist", "data.classes=[]", "data.targets=onehot", "data.train=60000")
     assert sets.x_train.shape == (60000, 784)
     assert list(sets.y_train[:5].argmax(1)) == [4, 1, 0, 7, 8]
+
+
+def test_the_first_examples_of_a_split_are_read_alone_where_they_are_enough(tfds_dir, monkeypatch):
+    read, words = [], ["data.name=cifar10", "data.classes=[airplane,horse]", "data.train=12"]
+
+    def split(builder, name, count):
+        read.append((name, count))
+        return own(builder, name, count)
+
+    own = data._split
+    monkeypatch.setattr(data, "_split", split)
+    monkeypatch.setattr(data, "FIRST", 60)  # 10 and 13 of them of these classes
+    few = load(*words[:2], "data.train=10", "data.test=10")
+    assert read == [("train", 60), ("test", 60)]
+    more = load(*words, "data.test=10")
+    assert read[2:] == [("train", 60), ("train", None), ("test", 60)]
+    assert few.y_train.tolist() == more.y_train[:10].tolist()
+    assert np.allclose(few.x_test @ few.x_test.T, more.x_test @ more.x_test.T)
