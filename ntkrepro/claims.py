@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ntkrepro import slopes
 from ntkrepro.errors import UserError
@@ -238,7 +237,8 @@ def loss_curves_agree(record: Record) -> list[Claim]:
     count = losses.shape[1]
 
     def correlation(items: np.ndarray) -> np.ndarray:
-        ranks = stats.rankdata(losses[:, items], axis=-1)
+        drawn = losses[:, items]
+        ranks = pd.DataFrame(drawn.reshape(-1, count)).rank(axis=1).to_numpy().reshape(drawn.shape)
         network, linear = ranks - ranks.mean(-1, keepdims=True)
         covariance, scale = (network * linear).sum(-1), (network**2).sum(-1) * (linear**2).sum(-1)
         with np.errstate(invalid="ignore"):  # no correlation with a constant

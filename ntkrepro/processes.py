@@ -7,7 +7,7 @@ each at every point of the path and step on its own.
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import chdtri, stdtrit
 
 from ntkrepro.claims import Claim, bootstrap, select, table, verdict
 from ntkrepro.records import Record
@@ -45,8 +45,8 @@ def inside(networks: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarra
     """
     m, tail = networks.shape[-2], (1 - LEVEL) / 2
     seen, spread = networks.mean(-2), networks.std(-2, ddof=1)
-    half = stats.t.ppf(1 - tail, m - 1) * spread / np.sqrt(m)
-    low, high = (spread * np.sqrt((m - 1) / stats.chi2.ppf(q, m - 1)) for q in (1 - tail, tail))
+    half = stdtrit(m - 1, 1 - tail) * spread / np.sqrt(m)
+    low, high = (spread * np.sqrt((m - 1) / chdtri(m - 1, q)) for q in (tail, 1 - tail))
     good = (np.abs(seen - mean) <= half) & (low <= std) & (std <= high)
     fixed = (std < 1e-3) & (spread < 1e-3) & (np.abs(seen - mean) < 1e-3)
     return good | fixed

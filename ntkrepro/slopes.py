@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 
 class Slope(NamedTuple):
@@ -22,9 +22,9 @@ def fit(x: np.ndarray, y: np.ndarray) -> Slope:
     """
     if len(x) < 3 or len(set(x)) < 2:
         return Slope(math.nan, (math.nan, math.nan))
-    line = stats.linregress(np.log(x), np.log(y))
-    half = float(stats.t.ppf(0.975, len(x) - 2) * line.stderr)
-    return Slope(float(line.slope), (float(line.slope) - half, float(line.slope) + half))
+    line, covariance = np.polyfit(np.log(x), np.log(y), 1, cov=True)
+    slope, half = float(line[0]), float(stdtrit(len(x) - 2, 0.975) * covariance[0, 0] ** 0.5)
+    return Slope(slope, (slope - half, slope + half))
 
 
 def of(frame: pd.DataFrame, x: str) -> Slope:
