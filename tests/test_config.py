@@ -1,8 +1,10 @@
 import hashlib
+import json
 import re
 from dataclasses import dataclass, field
 from enum import Enum
 from operator import attrgetter
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +41,16 @@ def perturbed(key):
     owner = attrgetter(*path)(experiment) if path else experiment
     setattr(owner, name, another(getattr(owner, name)))
     return experiment
+
+
+GOLDEN = json.loads(Path(__file__).with_name("golden_ids.json").read_text())
+SWEEPS = [(name, scale.name) for name in config.experiments() for scale in config.Scale]
+
+
+@pytest.mark.parametrize(("name", "scale"), SWEEPS)
+def test_ids_of_stored_runs_stay(name, scale):
+    points = config.expand([f"experiment={name}", f"scale={scale}"])
+    assert [run_id(point) for point in points] == GOLDEN[name][scale], "scripts/write_golden.py"
 
 
 @pytest.mark.parametrize(

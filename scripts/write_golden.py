@@ -1,0 +1,31 @@
+"""tests/golden_ids.json: the run_id of every point of every experiment at every scale.
+
+A record is found by its id, so whatever moves in the code, these must not. Run it only where a
+config is meant to change:  python scripts/write_golden.py
+"""
+
+import json
+from pathlib import Path
+
+from ntkrepro import config
+
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden_ids.json"
+
+
+def ids() -> dict[str, dict[str, list[str]]]:
+    """experiment -> scale -> ids in the sweep's order."""
+    return {
+        name: {
+            scale.name: [
+                config.run_id(point)
+                for point in config.expand([f"experiment={name}", f"scale={scale.name}"])
+            ]
+            for scale in config.Scale
+        }
+        for name in config.experiments()
+    }
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps(ids(), indent=1) + "\n")
+    print(GOLDEN)
