@@ -270,7 +270,6 @@ def list_all(arguments: list[str]) -> None:
 
 def data(arguments: list[str]) -> None:
     """Show the data sets, or prepare one."""
-    from ntkrepro import config
     from ntkrepro import data as sets
 
     where = next(
@@ -279,8 +278,8 @@ def data(arguments: list[str]) -> None:
     words = [word for word in arguments if "=" not in word]
     if not words:
         print(f"TFDS folder: {sets.folder(where)}")
-        for name in config.DataSet:
-            print(f"  {name.name:10} {sets.status(name.name, where)}")
+        for line in sets.status(where):
+            print(f"  {line}")
     elif words[0] == "prepare" and len(words) == 2:
         print(sets.prepare(words[1], where))
     else:

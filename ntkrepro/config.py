@@ -60,6 +60,11 @@ class Architecture(Enum):
     custom = "custom"  # the user's own, made by model.factory
 
 
+FLATTENED = {Architecture.fc}  # its inputs are [n, d], whatever the data's shape
+ON_IMAGES = {Architecture.cnn, Architecture.wrn}  # they need inputs [n, h, w, c]
+NORMALIZED = {Architecture.wrn}  # model.norm is for them
+
+
 class Pool(Enum):
     gap = "gap"  # global average
     flatten = "flatten"
@@ -444,9 +449,8 @@ def check(experiment: Experiment) -> None:
         experiment.optimizer,
         experiment.log,
     )
-    fc = model.architecture is Architecture.fc
-    images = model.architecture in (Architecture.cnn, Architecture.wrn)
-    norm = model.architecture is Architecture.wrn and model.norm is not Normalization.none
+    images = model.architecture in ON_IMAGES
+    norm = model.architecture in NORMALIZED and model.norm is not Normalization.none
     rules = [
         ("samples", experiment.samples, experiment.samples >= 1, "at least 1"),
         ("seed", experiment.seed, experiment.seed >= 0, "0 or above"),
@@ -490,7 +494,7 @@ def check(experiment: Experiment) -> None:
             "optimizer.momentum",
             opt.momentum,
             opt.momentum == 0 or opt.name is OptimizerName.sgd,
-            "0 with optimizer.name=adam, which has its own",
+            f"0 with optimizer.name={opt.name.name}: only sgd takes it",
         ),
         (
             "optimizer.layer_rates",
@@ -512,7 +516,7 @@ def check(experiment: Experiment) -> None:
         (
             "data.subspace",
             "true",
-            fc or not data.subspace,
+            model.architecture in FLATTENED or not data.subspace,
             f"false with model.architecture={model.architecture.name}, not flattened",
         ),
         (
@@ -524,7 +528,8 @@ def check(experiment: Experiment) -> None:
         (
             "model.architecture",
             model.architecture.name,
-            fc or experiment.program is not Program.kernel_convergence,
+            model.architecture is Architecture.fc
+            or experiment.program is not Program.kernel_convergence,
             f"fc with program={experiment.program.name}",
         ),
         *ensemble_rules(experiment),

@@ -13,7 +13,7 @@ from ntkrepro import data, measure
 from ntkrepro.config import Experiment, Model
 from ntkrepro.kernels import analytic, sampling
 from ntkrepro.kernels.analytic import Kernels
-from ntkrepro.models import ACTIVATIONS
+from ntkrepro.layers import ACTIVATIONS
 from ntkrepro.side_by_side import Say
 from ntkrepro.weight_space import Tick
 

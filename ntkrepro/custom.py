@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from ntkrepro import config
 from ntkrepro.errors import UserError
+from ntkrepro.layers import ACTIVATIONS
 
 OFFERED = ("width", "depth", "activation", "w_var", "b_var")  # keys of `model`; and `outputs` = k
 SOWN = {"intermediates", "perturbations", "layer"}  # Flax collections that f doesn't depend on
@@ -22,15 +23,24 @@ ALONE = "outputs must be a function of parameters and x, of each example alone"
 class Custom:
     """f(params, x) with params as {path: array}, whatever the user's own pytree is.
 
-    `start`(key, x) -> pytree; `forward`(pytree, x) -> [n, k]. `convolves`: whether it has
-    convolutions, whose gradients XLA runs slowly within loops on a CPU.
+    `start`(key, x) -> pytree; `forward`(pytree, x) -> [n, k]. The rest is what models.Network says
+    of every network.
     """
+
+    structured: ClassVar[bool] = False
+    own: ClassVar[bool] = True
+    analytic: ClassVar[None] = None
+    mixes_examples: ClassVar[bool] = False
+
+    @classmethod
+    def weights(cls, model: config.Model, inputs: int) -> None:
+        return None
 
     start: Callable
     forward: Callable
     names: tuple[str, ...]
     tree: Any
-    convolves: bool
+    convolutional: bool
 
     def init(self, key: jax.Array, x: jax.Array) -> dict[str, Any]:
         """Parameters theta_0 in the dtype of `x`."""
@@ -43,20 +53,21 @@ class Custom:
         f = self.forward(self.tree.unflatten(leaves), x)
         return (f, {}) if mutable else f
 
+    @classmethod
+    def build(cls, model: config.Model, n0: int, k: int, x: jax.Array) -> "Custom":
+        """The network of a config for inputs like `x` [n, ...] and k outputs.
 
-def build(model: config.Model, k: int, x: jax.Array, activation: Callable) -> Custom:
-    """The network of a config for inputs like `x` [n, ...] and k outputs.
-
-    Raises UserError where the factory, or what it makes, isn't what docs/your-network.md asks for.
-    """
-    factory = model.factory or ""
-    offered = {key: getattr(model, key) for key in OFFERED}
-    offered |= {"activation": activation, "outputs": k}
-    target = load(factory, model.digest)
-    taken = takes(factory, target, offered)
-    refuse_idle(model, taken)
-    keywords = tuple((key, offered[key]) for key in taken)
-    return _build(factory, target, keywords, (x.shape[1:], x.dtype), k)
+        Raises UserError where the factory, or what it makes, isn't what docs/your-network.md asks
+        for.
+        """
+        factory = model.factory or ""
+        offered = {key: getattr(model, key) for key in OFFERED}
+        offered |= {"activation": ACTIVATIONS[model.activation.name], "outputs": k}
+        target = load(factory, model.digest)
+        taken = takes(factory, target, offered)
+        refuse_idle(model, taken)
+        keywords = tuple((key, offered[key]) for key in taken)
+        return _build(factory, target, keywords, (x.shape[1:], x.dtype), k)
 
 
 LOADED: dict[str, str | None] = {}  # a module's digest when it was imported

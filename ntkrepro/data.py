@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,6 @@ from ntkrepro.config import DataSet, Targets
 from ntkrepro.errors import UserError
 from ntkrepro.files import atomic
 
-TFDS_NAMES = ("cifar10", "mnist")
 FIRST = 4096  # examples of a split that are decoded where they are enough: a tenth of the time
 DIGITS_TRAIN = 1200  # scikit-learn's digits have no split: the first 1200 of 1797 train
 
@@ -47,7 +47,7 @@ class Dataset(NamedTuple):
 
 def load(data: config.Data) -> Dataset:
     """The data of a config, flattened, float64. Raises UserError where there isn't enough."""
-    train, test = SOURCES[data.name.name](data)
+    train, test = SETS[data.name].read(data)
     train = take(train, data.classes, data.train, "data.train")
     test = train if data.points else take(test, data.classes, data.test, "data.test")
     x_train, x_test = normalize(train.images, test.images, data.normalize.name)
@@ -58,7 +58,7 @@ def load(data: config.Data) -> Dataset:
         y_test = np.full((data.points, y_train.shape[1]), np.nan)
     if data.subspace:
         x_train, x_test = subspace(x_train, x_test)
-    return Dataset(x_train, y_train, x_test, y_test, n0, image_of(train.images.shape[1:], data))
+    return Dataset(x_train, y_train, x_test, y_test, n0, image_of(train.images.shape[1:]))
 
 
 def alphas(count: int) -> np.ndarray:
@@ -105,12 +105,23 @@ def renumber(split: Images, names: list[str]) -> np.ndarray:
 
 
 def targets(split: Images, data: config.Data) -> np.ndarray:
-    """+1/-1 [n, 1] or one-hot [n, k]."""
+    """Labels as data.targets asks, or where they are targets already, those; [n, k]."""
     if not split.names:
         return split.labels
-    if data.targets is Targets.signs:
-        return 1.0 - 2.0 * split.labels[:, None]
-    return np.eye(len(split.names))[split.labels]
+    return TARGETS[data.targets].of(split.labels, len(split.names))
+
+
+class Encoding(NamedTuple):
+    """Targets `of`(labels [n], classes) -> [n, k], and k = `outputs`(classes)."""
+
+    of: Callable[[np.ndarray, int], np.ndarray]
+    outputs: Callable[[int], int]
+
+
+TARGETS = {
+    Targets.signs: Encoding(lambda labels, _: 1.0 - 2.0 * labels[:, None], lambda _: 1),
+    Targets.onehot: Encoding(lambda labels, classes: np.eye(classes)[labels], lambda n: n),
+}
 
 
 def normalize(train: np.ndarray, test: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
@@ -118,17 +129,21 @@ def normalize(train: np.ndarray, test: np.ndarray, how: str) -> tuple[np.ndarray
     a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (train, test))
     if train.dtype == np.uint8:
         a, b = a / 255, b / 255
-    if how == "global":
-        return (a - a.mean()) / a.std(), (b - a.mean()) / a.std()
-    if how == "image":
-        return _per_image(a), _per_image(b)
-    return a, b
+    return NORMALIZE[how](a, b)
 
 
 def _per_image(x: np.ndarray) -> np.ndarray:
     centred = x - x.mean(1, keepdims=True)
     std = centred.std(1, keepdims=True)
     return centred / np.where(std > 0, std, 1)
+
+
+Pair = tuple[np.ndarray, np.ndarray]
+NORMALIZE: dict[str, Callable[[np.ndarray, np.ndarray], Pair]] = {  # inputs of both splits
+    "image": lambda a, b: (_per_image(a), _per_image(b)),
+    "global": lambda a, b: ((a - a.mean()) / a.std(), (b - a.mean()) / a.std()),
+    "none": lambda a, b: (a, b),
+}
 
 
 def subspace(x_train: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +168,7 @@ def digits(data: config.Data) -> tuple[Images, Images]:
     bunch = load_digits()
     names = [str(name) for name in bunch.target_names]
     cut = slice(None, DIGITS_TRAIN), slice(DIGITS_TRAIN, None)
-    train, test = (Images(bunch.images[c] / 16, bunch.target[c], names) for c in cut)
+    train, test = (Images(bunch.images[c][..., None] / 16, bunch.target[c], names) for c in cut)
     return train, test
 
 
@@ -196,44 +211,29 @@ def _split_with(builder: Any, split: str, classes: list[str], count: int) -> Ima
     return first if enough >= count else _split(builder, split, None)
 
 
-IMAGES = {"digits": (8, 8), "mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
-CLASSES = {"gaussian": 2}  # others: ten
-
-
 def shapes(data: config.Data) -> Dataset:
     """What `load` gives, as arrays that take no memory: only their shapes mean something.
 
     A user's own file is read: it alone knows. Where inputs span less than as many dimensions as
     there are, `load` leaves the missing ones out.
     """
-    if data.name is DataSet.npz:
+    source = SETS[data.name]
+    if source.image is None:
         return load(data)
-    name = data.name.name
-    image = IMAGES.get(name, (data.dim,))
+    image = source.image(data)
     n0, n, m = int(np.prod(image)), data.train, data.points or data.test
-    k = len(data.classes) or CLASSES.get(name, 10)
-    k = 1 if data.targets is Targets.signs else k
+    k = TARGETS[data.targets].outputs(len(data.classes) or source.classes)
     span = n if data.points else n + m  # a path lies between train points
     d = min(n0, span) if data.subspace else n0
     x_train, y_train, x_test, y_test = (
         np.broadcast_to(0.0, shape) for shape in ((n, d), (n, k), (m, d), (m, k))
     )
-    return Dataset(x_train, y_train, x_test, y_test, n0, image_of(image, data))
+    return Dataset(x_train, y_train, x_test, y_test, n0, image_of(image))
 
 
-def image_of(shape: tuple[int, ...], data: config.Data) -> tuple[int, ...]:
+def image_of(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Dataset.image of inputs of this shape."""
-    grey = len(shape) == 2 and data.name is not DataSet.npz
-    return () if len(shape) < 2 else (*shape, 1) if grey else shape
-
-
-SOURCES = {
-    "digits": digits,
-    "gaussian": gaussian,
-    "npz": own_arrays,
-    "mnist": tfds_images,
-    "cifar10": tfds_images,
-}
+    return shape if len(shape) > 1 else ()
 
 
 def folder(directory: str | None) -> Path:
@@ -323,10 +323,8 @@ def fingerprint(data: Dataset) -> str:
     return digest.hexdigest()[:16]
 
 
-def status(name: str, directory: str | None) -> str:
-    """One line on a data set: where it is, or why it can't be used."""
-    if name not in TFDS_NAMES:
-        return "data.path=FILE" if name == "npz" else "built in"
+def tfds_status(name: str, directory: str | None) -> str:
+    """Where a data set is, or why it can't be used."""
     try:
         builder = prepared(name, directory)
     except UserError as error:
@@ -335,10 +333,39 @@ def status(name: str, directory: str | None) -> str:
     return f"prepared in {builder.data_path} ({sizes})"
 
 
+class Source(NamedTuple):
+    """A data set: `read`(config) -> its train and its test split. An input's shape as it is
+    stored, `image`(config), none where the file alone knows; the number of `classes`; and a line
+    on where it is, `status`(name, folder). `tfds`: TFDS prepares it.
+    """
+
+    read: Callable[[config.Data], tuple[Images, Images]]
+    image: Callable[[config.Data], tuple[int, ...]] | None
+    classes: int
+    status: Callable[[str, str | None], str] = lambda name, directory: "built in"
+    tfds: bool = False
+
+
+SETS = {
+    DataSet.digits: Source(digits, lambda data: (8, 8, 1), 10),
+    DataSet.gaussian: Source(gaussian, lambda data: (data.dim,), 2),
+    DataSet.mnist: Source(tfds_images, lambda data: (28, 28, 1), 10, tfds_status, tfds=True),
+    DataSet.cifar10: Source(tfds_images, lambda data: (32, 32, 3), 10, tfds_status, tfds=True),
+    DataSet.npz: Source(own_arrays, None, 0, lambda name, directory: "data.path=FILE"),
+}
+TFDS_NAMES = [name.name for name, source in SETS.items() if source.tfds]
+
+
+def status(directory: str | None) -> Iterator[str]:
+    """A line on each data set: where it is, or why it can't be used."""
+    for name, source in SETS.items():
+        yield f"{name.name:10} {source.status(name.name, directory)}"
+
+
 def prepare(name: str, directory: str | None) -> str:
     """Download and prepare with TFDS's own builder, which needs TensorFlow. Raises UserError."""
     if name not in TFDS_NAMES:
-        raise UserError(f"data prepare {name}: {config.nearest(name, list(TFDS_NAMES))}")
+        raise UserError(f"data prepare {name}: {config.nearest(name, TFDS_NAMES)}")
     try:
         import tensorflow  # noqa: F401
     except ImportError as error:

@@ -2,8 +2,8 @@
 they approach (Figures 3 and S4).
 
 Member i is the network of seed + i. Members are trained in blocks, on every device as many at once
-as packs.py says; a finished block waits in a file beside the record to come, so that a run that
-was cut off goes on with the next.
+as footprint.at_once says; a finished block waits in a file beside the record to come, so that a run
+that was cut off goes on with the next.
 """
 
 import shutil
@@ -19,11 +19,11 @@ import pandas as pd
 from ntkrepro import (
     checkpoint,
     data,
+    footprint,
     function_space,
     gp,
     measure,
     models,
-    packs,
     records,
     termination,
     train,
@@ -65,7 +65,7 @@ def folder(experiment: Experiment) -> Path:
 
 def members(setup: Setup, say: Say, tick: Tick) -> np.ndarray:
     """Outputs of every member [t, members, points] at every logged step."""
-    experiment, size = setup.experiment, packs.at_once(nbytes(setup.params0))
+    experiment, size = setup.experiment, footprint.at_once(nbytes(setup.params0))
     done = []
     for first in range(0, experiment.samples, size):
         last = min(first + size, experiment.samples)
@@ -118,7 +118,7 @@ def member(setup: Setup, i: int) -> Any:
 
 
 @partial(jit, static_argnames="model")
-def on_path(model: models.Module, params0: Any, omega: Any, x: jax.Array) -> jax.Array:
+def on_path(model: models.Network, params0: Any, omega: Any, x: jax.Array) -> jax.Array:
     """Outputs of every member [members, points]: k = 1."""
 
     def one(params0: Any, omega: Any) -> jax.Array:
@@ -147,5 +147,5 @@ def gaussian_rows(setup: Setup) -> list[pd.DataFrame]:
 def analytic_blocks(setup: Setup) -> tuple[gp.Blocks, gp.Blocks]:
     """K and Theta of the infinitely wide network over train points and the path."""
     x_train, x_test = setup.dataset.x_train, setup.dataset.x_test
-    k = function_space.analytic_fc(setup)(np.concatenate([x_train, x_test]))
+    k = function_space.analytic_kernel(setup)(np.concatenate([x_train, x_test]))
     return gp.blocks(np.asarray(k.nngp), len(x_train)), gp.blocks(np.asarray(k.ntk), len(x_train))

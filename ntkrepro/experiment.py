@@ -1,11 +1,9 @@
 """Configs become records."""
 
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import jax
 import joblib
@@ -13,27 +11,23 @@ import numpy as np
 import platformdirs
 from threadpoolctl import threadpool_limits
 
-from ntkrepro import convergence, ensemble, records, side_by_side
-from ntkrepro.config import Experiment
+from ntkrepro import records
+from ntkrepro.config import Experiment, Precision
 from ntkrepro.errors import RunFailed
 from ntkrepro.footprint import refuse_too_large
+from ntkrepro.programs import PROGRAMS
 from ntkrepro.provenance import provenance
+from ntkrepro.setup import shapes
 from ntkrepro.side_by_side import Say
 from ntkrepro.weight_space import Tick
 
+X64 = {Precision.float32: False, Precision.float64: True}
 COMPILATION = 0.2  # seconds from which on a compiled program is kept
-
-Programs = dict[str, Callable[[list[Experiment], Say, Tick], list[Any]]]
-PROGRAMS: Programs = {  # all but `train` have packs of one
-    "train": side_by_side.run,
-    "kernel_convergence": lambda pack, say, tick: [convergence.run(pack[0], say, tick)],
-    "ensemble": lambda pack, say, tick: [ensemble.run(pack[0], say, tick)],
-}
 
 
 def share_compilations() -> None:
     """Keep compiled programs for later processes, unless $JAX_COMPILATION_CACHE_DIR says where."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         folder = platformdirs.user_cache_path("ntkrepro") / "xla"
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", COMPILATION)
@@ -46,7 +40,7 @@ def numerics(experiment: Experiment) -> Iterator[None]:
     LAPACK's threads, which decide the last bits, are this machine's cores: in a launcher's worker,
     whose environment asks for fewer, too.
     """
-    x64 = jax.enable_x64(experiment.precision.name == "float64")
+    x64 = jax.enable_x64(X64[experiment.precision])
     quiet = np.errstate(over="ignore", invalid="ignore")
     threads = threadpool_limits(joblib.cpu_count(), user_api="blas")
     with x64, jax.default_matmul_precision("highest"), quiet, threads:
@@ -80,8 +74,8 @@ def run_pack(pack: list[Experiment], say: Say, tick: Tick) -> list[Path | RunFai
     share_compilations()
     began, about = time.perf_counter(), provenance()
     with numerics(first):
-        refuse_too_large(first)
-        results = PROGRAMS[first.program.name](pack, say, tick)
+        refuse_too_large(first, PROGRAMS[first.program].needs(shapes(first)))
+        results = PROGRAMS[first.program].run(pack, say, tick)
     seconds = round((time.perf_counter() - began) / len(pack), 3)
     outcomes: list[Path | RunFailed] = []
     for experiment, result in zip(pack, results, strict=True):

@@ -28,7 +28,7 @@ def dense(kernel: ArrayLike) -> Operator:
     return lambda c: jnp.tensordot(jnp.asarray(matrix), c, 2)
 
 
-def matrix_free(model: models.Module, params: Any, x_test: jax.Array, x: jax.Array) -> Operator:
+def matrix_free(model: models.Network, params: Any, x_test: jax.Array, x: jax.Array) -> Operator:
     """Theta(x_test, X) c = J(x_test) (J(X)^T c): one vjp and one jvp, no kernel in memory."""
     params, x_test, x = jax.tree.map(lambda a: np.asarray(a, np.float64), (params, x_test, x))
 
@@ -36,7 +36,7 @@ def matrix_free(model: models.Module, params: Any, x_test: jax.Array, x: jax.Arr
 
 
 def product(
-    model: models.Module, params: Any, x_test: jax.Array, x: jax.Array, c: jax.Array
+    model: models.Network, params: Any, x_test: jax.Array, x: jax.Array, c: jax.Array
 ) -> jax.Array:
     """J(x_test) (J(x)^T c) [m, k]; c [n, k]."""
     pull = jax.vjp(lambda p: models.apply(model, p, x), params)[1]
@@ -61,7 +61,7 @@ def coefficients(
 
     with jax.enable_x64(True):
         f0, y, ts = (jnp.asarray(np.asarray(a, np.float64)) for a in (f0, y, steps))
-        gradient = jax.grad(LOSSES[loss])
+        gradient = jax.grad(LOSSES[loss].value)
 
         def field(t: Any, state: tuple[jax.Array, jax.Array], args: Any) -> Any:
             c, velocity = state

@@ -6,11 +6,18 @@ import jax
 import psutil
 
 from ntkrepro import models
-from ntkrepro.config import Experiment, Program, flat
+from ntkrepro.config import Experiment, flat
 from ntkrepro.errors import UserError
 from ntkrepro.kernels.batches import rows_at_once
 from ntkrepro.kernels.empirical import MEMORY
-from ntkrepro.setup import Setup, fits, nbytes, outputs, shapes
+from ntkrepro.setup import Setup, fits, nbytes, outputs
+from ntkrepro.train import OPTIMIZERS
+from ntkrepro.weight_space import recipe
+
+# bytes that the parameters of a device's members may take, with gradients and displacement; on a
+# CPU what its caches hold (width 256: blocks of 4 take 0.63 of the time of blocks of 10)
+CACHES = {"cpu": 12 * 2**20}
+ACCELERATOR = 2**32
 
 
 class Need(NamedTuple):
@@ -22,30 +29,29 @@ class Need(NamedTuple):
     host: bool = False
 
 
-def needs(setup: Setup) -> list[Need]:
-    """What is alive at once at least, of the run of a config (setup.shapes)."""
-    data = Need("data", "data.train", 2 * nbytes(setup.dataset[:4]), host=True)
-    return [data, *PROGRAMS[setup.experiment.program](setup)]
+def data(setup: Setup) -> Need:
+    return Need("data", "data.train", 2 * nbytes(setup.dataset[:4]), host=True)
 
 
 def train(setup: Setup) -> list[Need]:
     """A network with its displacement, gradient, momentum and activations; kernels."""
     log, opt = setup.experiment.log, setup.experiment.optimizer
     n, k, params = len(setup.x_train), setup.dataset.y_train.shape[1], nbytes(setup.params0)
-    copies = 3 + bool(opt.momentum) + 2 * (opt.name.name == "adam")
-    layers, own = layer_inputs(setup), models.is_custom(setup.model)
-    by_rows = fits(setup) and models.mixes_examples(setup.model)
+    layers, own = layer_inputs(setup), setup.model.own
+    memory = jax.eval_shape(OPTIMIZERS[opt.name.name](recipe(setup), opt.lr).init, setup.params0)
+    by_rows = fits(setup) and setup.model.mixes_examples
     rows = min(rows_at_once(setup.params0, MEMORY), n * k) if by_rows else 0
     batch = "optimizer.batch" if opt.batch or n > len(setup.x_test) else "data.train"
     kept = min(log.outputs, n) * k if log.kernel else 0
     seen = (log.train or n, len(setup.x_test))
-    most = max(seen) if models.mixes_examples(setup.model) else sum(seen)
+    most = max(seen) if setup.model.mixes_examples else sum(seen)
     at_once = min(log.batch or most, most)
     return [
+        data(setup),
         Need(
             "parameters and their gradients",
             "model.factory" if own else "model.width",
-            copies * params,
+            3 * params + nbytes(memory),
         ),
         Need("activations of a step", batch, (opt.batch or n) * sum(layers)),
         Need("outputs at a logged step", "log.batch", at_once * max(layers, default=0)),
@@ -67,6 +73,7 @@ def kernel_convergence(setup: Setup) -> list[Need]:
     n, item = len(setup.x_train), setup.x_train.dtype.itemsize
     model = setup.experiment.model
     return [
+        data(setup),
         Need("features", "model.width", 2 * model.depth * n * model.width * item),
         Need("kernels", "data.train", 2 * 8 * (setup.experiment.samples + 1) * n**2, host=True),
     ]
@@ -76,16 +83,10 @@ def ensemble(setup: Setup) -> list[Need]:
     """One member at least, and the analytic kernels over train points and path."""
     points = len(setup.x_train) + len(setup.x_test)
     return [
+        data(setup),
         Need("parameters and their gradients", "model.width", 3 * nbytes(setup.params0)),
         Need("analytic kernels", "data.train", 4 * 8 * points**2, host=True),
     ]
-
-
-PROGRAMS = {
-    Program.train: train,
-    Program.kernel_convergence: kernel_convergence,
-    Program.ensemble: ensemble,
-}
 
 
 def device_memory() -> int:
@@ -99,13 +100,18 @@ def is_host() -> bool:
     return jax.default_backend() == "cpu"
 
 
+def at_once(nbytes: int) -> int:
+    """Networks of so many bytes whose theta_0, theta, omega and gradients fit, on all devices."""
+    budget = CACHES.get(jax.default_backend(), ACCELERATOR)
+    return jax.device_count() * max(1, budget // (4 * nbytes))
+
+
 def largest(found: list[Need]) -> Need:
     return max(found, key=lambda need: need.bytes)
 
 
-def refuse_too_large(experiment: Experiment) -> None:
+def refuse_too_large(experiment: Experiment, found: list[Need]) -> None:
     """Raises UserError where a run needs more than all the memory there is, before it starts."""
-    found = needs(shapes(experiment))
     on_host = [need for need in found if need.host or is_host()]
     rest = [need for need in found if not (need.host or is_host())]
     for part, there in ((on_host, psutil.virtual_memory().total), (rest, device_memory())):

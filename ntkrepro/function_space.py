@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from ntkrepro import flow, loss, measure, models, predict
+from ntkrepro import flow, measure, models, predict
 from ntkrepro.compilation import jit
 from ntkrepro.errors import UserError
 from ntkrepro.kernels import analytic, batches, empirical
+from ntkrepro.kernels.analytic import ANALYTIC
+from ntkrepro.loss import LOSSES
 from ntkrepro.measure import Trajectory
 from ntkrepro.setup import Setup
 
@@ -35,7 +37,7 @@ class Kernels(NamedTuple):
 def empirical_kernels(setup: Setup) -> Kernels:
     """Theta_0 of this network at its initial parameters."""
     train, test = setup.x_train, setup.x_test
-    if models.mixes_examples(setup.model):
+    if setup.model.mixes_examples:
         kernel = batches.ntk(setup.model, setup.params0, train, test)
     else:  # one program for both
         kernel = empirical.ntk(setup.model, setup.params0, jnp.concatenate([train, test]), train)
@@ -44,16 +46,16 @@ def empirical_kernels(setup: Setup) -> Kernels:
     return Kernels(train_train, predict.spectrum(train_train), test_train)
 
 
-def analytic_fc(setup: Setup) -> Callable[..., analytic.Kernels]:
-    """analytic.fc of this network, as a function of inputs. Raises UserError where it has none."""
+def analytic_kernel(setup: Setup) -> Callable[..., analytic.Kernels]:
+    """That of this network, as a function of inputs. Raises UserError where none is known."""
     model = setup.experiment.model
-    if models.is_convolutional(setup.model):
+    if setup.model.analytic is None:
         raise UserError(
             f"linearized.analytic=true: model.architecture={model.architecture.name} has no "
             "analytic kernel here; use linearized.analytic=false"
         )
     return partial(
-        analytic.fc,
+        ANALYTIC[setup.model.analytic],
         depth=model.depth,
         activation=model.activation.name,
         w_var=model.w_var,
@@ -66,9 +68,11 @@ def analytic_fc(setup: Setup) -> Callable[..., analytic.Kernels]:
 
 def analytic_kernels(setup: Setup) -> Kernels:
     """Theta of the infinitely wide network, in float64. Raises UserError where it has none."""
-    fc, x_train, x_test = analytic_fc(setup), setup.dataset.x_train, setup.dataset.x_test
+    kernel, x_train, x_test = analytic_kernel(setup), setup.dataset.x_train, setup.dataset.x_test
     try:
-        train_train, test_train = (np.asarray(fc(*x).ntk) for x in ((x_train,), (x_test, x_train)))
+        train_train, test_train = (
+            np.asarray(kernel(*x).ntk) for x in ((x_train,), (x_test, x_train))
+        )
     except ValueError as error:
         raise UserError(
             f"model: no analytic kernel ({error}); linearized.analytic=false does without"
@@ -93,8 +97,8 @@ def coefficients(setup: Setup, theta: Kernels, f0: np.ndarray) -> np.ndarray:
     """c_t [t, n, k] of predict.py at every logged step."""
     experiment, opt, y = setup.experiment, setup.experiment.optimizer, setup.dataset.y_train
     name, lr = experiment.loss.name.name, setup.lr * experiment.loss.scale
-    continuous = experiment.linearized.flow
-    if name == "mse" and setup.schedule is None:
+    loss, continuous = LOSSES[name], experiment.linearized.flow
+    if loss.quadratic and setup.schedule is None:
         rate = setup.lr * setup.rate
         return predict.coefficients(
             theta.spectrum, f0 - y, setup.steps, rate, continuous, opt.momentum
@@ -102,9 +106,8 @@ def coefficients(setup: Setup, theta: Kernels, f0: np.ndarray) -> np.ndarray:
     if continuous:
         operator = flow.dense(theta.train_train)
         return flow.coefficients(operator, f0, y, name, setup.steps, lr, opt.momentum)
-    gradient = partial(loss.gradient, name)
     return predict.recursion(
-        theta.train_train, f0, y, gradient, setup.steps, lr, opt.momentum, setup.schedule
+        theta.train_train, f0, y, loss.gradient, setup.steps, lr, opt.momentum, setup.schedule
     )
 
 
@@ -148,7 +151,7 @@ def largest_eigenvalue(setup: Setup) -> float:
 
 
 @partial(jit, static_argnames="model")
-def push(model: models.Module, params: Any, x: jax.Array, c: jax.Array) -> jax.Array:
+def push(model: models.Network, params: Any, x: jax.Array, c: jax.Array) -> jax.Array:
     """J J^T c."""
     tangent = jax.linearize(lambda p: models.apply(model, p, x), params)[1]
     (omega,) = jax.linear_transpose(tangent, params)(c)
@@ -159,7 +162,7 @@ def initial_outputs(setup: Setup) -> tuple[np.ndarray, np.ndarray]:
     """f_0 on train and test points, float64."""
     f = partial(measure.apply, setup.model, setup.params0)
     points = setup.x_train, setup.x_test
-    train, test = measure.outputs(f, points, apart=models.mixes_examples(setup.model))
+    train, test = measure.outputs(f, points, apart=setup.model.mixes_examples)
     return np.asarray(train, np.float64), np.asarray(test, np.float64)
 
 
@@ -179,6 +182,6 @@ def weights(setup: Setup, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @partial(jit, static_argnames="model")
-def pull(model: models.Module, params: Any, x: jax.Array, c: jax.Array) -> Any:
+def pull(model: models.Network, params: Any, x: jax.Array, c: jax.Array) -> Any:
     pullback = jax.vjp(lambda p: models.apply(model, p, x), params)[1]
     return jax.tree.map(jnp.negative, pullback(c)[0])

@@ -18,7 +18,7 @@ from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.packs import packs
 from ntkrepro.progress import progress
 
-PROGRAMS = 32  # packs after which compiled programs are freed: thousands exceed the system's maps
+PACKS = 32  # packs after which compiled programs are freed: thousands exceed the system's maps
 POLL = 0.5  # seconds between two looks at what others hold
 
 Tell = Callable[[Experiment, Path | UserError], None]
@@ -35,7 +35,7 @@ def run(points: list[Experiment], tell: Tell, since: float) -> None:
         held = []
         for i, pack in enumerate(todo, 1):
             held += [] if attempt(pack, names, tell, since) else [pack]
-            if i % PROGRAMS == 0:
+            if i % PACKS == 0:
                 jax.clear_caches()
         if len(held) == len(todo):
             time.sleep(POLL)

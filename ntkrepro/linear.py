@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from ntkrepro.compilation import jit
-from ntkrepro.kernels.empirical import MEMORY, Layer, Path, capture, strides_of
-from ntkrepro.models import Module, convolve, is_structured
+from ntkrepro.kernels.empirical import MEMORY, Layer, Path, capture
+from ntkrepro.models import Network
 
 Apply = Callable[[Any, jax.Array], jax.Array]
 
@@ -43,9 +43,9 @@ Factors = tuple[jax.Array, dict[Path, Layer]]
 captured = jit(capture, static_argnames="model")
 
 
-def factors_of(model: Module, params0: Any, x: jax.Array) -> Factors | None:
+def factors_of(model: Network, params0: Any, x: jax.Array) -> Factors | None:
     """What `from_factors` needs; none where it doesn't apply, or needs more than MEMORY bytes."""
-    if not is_structured(model):
+    if not model.structured:
         return None
     shapes = jax.eval_shape(partial(capture, model), params0, x)
     if sum(leaf.size * x.dtype.itemsize for leaf in jax.tree.leaves(shapes)) > MEMORY:
@@ -53,7 +53,7 @@ def factors_of(model: Module, params0: Any, x: jax.Array) -> Factors | None:
     return captured(model, params0, x)
 
 
-def displaced_structured(model: Module, params0: Any) -> Apply:
+def displaced_structured(model: Network, params0: Any) -> Apply:
     """The same function for networks of Dense and Conv layers, at fewer operations for few outputs.
 
     Differentiated in omega, a step costs forward + k backward at params0 and two products a layer:
@@ -79,7 +79,7 @@ def from_factors(factors: Factors, omega: Any) -> jax.Array:
         if path[0] not in omega:  # a layer that is not trained
             continue
         moved = _at(omega, path)
-        dh = layer.scale[0] * product(layer, moved["w"])
+        dh = layer.scale[0] * layer.product(moved["w"])
         if "b" in moved:
             dh = dh + layer.scale[1] * moved["b"]
         axes = list(range(1, dh.ndim))
@@ -87,13 +87,6 @@ def from_factors(factors: Factors, omega: Any) -> jax.Array:
             lambda d, h, axes=axes: jnp.tensordot(d, h, [axes, [a - 1 for a in axes]])
         )(layer.delta, dh)
     return f0 + df
-
-
-def product(layer: Layer, w: jax.Array) -> jax.Array:
-    """x w of a Dense layer, or its convolution."""
-    if layer.x.ndim == 2:
-        return layer.x @ w
-    return convolve(layer.x, w, strides_of(layer))
 
 
 def _at(params: Any, path: tuple[str, ...]) -> Any:

@@ -1,4 +1,7 @@
-"""Losses and accuracy, one function each, and how each enters the kernel dynamics."""
+"""Losses: what each is, and how it enters the kernel dynamics; and accuracy."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -6,39 +9,38 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 
 
-def mse(f: jax.Array, y: jax.Array) -> jax.Array:
-    """Half the mean over examples and outputs of (f - y)^2; f, y [n, k] -> []."""
-    return 0.5 * jnp.mean((f - y) ** 2)
+class Loss(NamedTuple):
+    """All that is asked of a loss; f, y [n, k].
 
-
-def xent(f: jax.Array, y: jax.Array) -> jax.Array:
-    """Mean over examples of -sum_i y_i log softmax(f)_i (Eq. 24); f, y [n, k] -> []."""
-    return -jnp.mean(jnp.sum(y * jax.nn.log_softmax(f), axis=-1))
-
-
-LOSSES = {"mse": mse, "xent": xent}
-
-
-def gradient(loss: str, f: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """d loss / d f in NumPy; f, y [n, k] -> [n, k]."""
-    if loss == "mse":
-        return (f - y) / f.size
-    return (softmax(f, axis=-1) * y.sum(-1, keepdims=True) - y) / len(f)
-
-
-def example_losses(loss: str, f: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Each example's part, whose mean is the loss; f [..., n, k], y [n, k] -> [..., n]."""
-    if loss == "mse":
-        return 0.5 * np.mean((f - y) ** 2, axis=-1)
-    return -np.sum(y * log_softmax(f, axis=-1), axis=-1)
-
-
-def kernel_rate(loss: str, n: int, k: int) -> float:
-    """Factor c by which lr * c * Theta drives the outputs on n examples: a mean is not a total.
-
-    The paper's Eq. 4 is for the total loss; `mse` is the mean over n * k, `xent` over n.
+    `value`(f, y) -> [], what is descended, in JAX; `gradient`(f, y) -> [n, k], its derivative in f,
+    and `per_example`(f [..., n, k], y) -> [..., n], whose mean it is, both in NumPy. lr * `rate`(n,
+    k) * Theta drives the outputs on n examples: Eq. 4 is for a total, not a mean. `quadratic` in f:
+    the dynamics have the closed forms of Eq. 10-12.
     """
-    return 1.0 / (n * k) if loss == "mse" else 1.0 / n
+
+    value: Callable[[jax.Array, jax.Array], jax.Array]
+    gradient: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    per_example: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    rate: Callable[[int, int], float]
+    quadratic: bool
+
+
+LOSSES = {
+    "mse": Loss(  # half the mean over examples and outputs of (f - y)^2
+        value=lambda f, y: 0.5 * jnp.mean((f - y) ** 2),
+        gradient=lambda f, y: (f - y) / f.size,
+        per_example=lambda f, y: 0.5 * np.mean((f - y) ** 2, axis=-1),
+        rate=lambda n, k: 1.0 / (n * k),
+        quadratic=True,
+    ),
+    "xent": Loss(  # mean over examples of -sum_i y_i log softmax(f)_i (Eq. 24)
+        value=lambda f, y: -jnp.mean(jnp.sum(y * jax.nn.log_softmax(f), axis=-1)),
+        gradient=lambda f, y: (softmax(f, axis=-1) * y.sum(-1, keepdims=True) - y) / len(f),
+        per_example=lambda f, y: -np.sum(y * log_softmax(f, axis=-1), axis=-1),
+        rate=lambda n, k: 1.0 / n,
+        quadratic=False,
+    ),
+}
 
 
 def correct(f: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ from ntkrepro import models
 from ntkrepro.compilation import jit
 from ntkrepro.data import Dataset
 from ntkrepro.kernels import empirical
-from ntkrepro.loss import correct, example_losses
-from ntkrepro.models import Module, flatten, is_custom
+from ntkrepro.loss import LOSSES, correct
+from ntkrepro.models import Network, flatten
 
 Pick = dict[tuple[str, ...], np.ndarray]
 
@@ -104,10 +104,10 @@ def displacement(omega: Any, pick: Any, norms: Any) -> tuple[jax.Array, jax.Arra
     return jnp.concatenate(entries), jnp.stack(changes)
 
 
-def kernels(model: Module, params: Any, x: jax.Array) -> dict[str, jax.Array]:
+def kernels(model: Network, params: Any, x: jax.Array) -> dict[str, jax.Array]:
     """Empirical NTK [n, k, n, k] and NNGP [n, n], which a network without our readout has not."""
     found = {"ntk": empirical.ntk(model, params, x)}
-    return found if is_custom(model) else {**found, "nngp": empirical.nngp(model, params, x)}
+    return found if model.own else {**found, "nngp": empirical.nngp(model, params, x)}
 
 
 def relative_change(now: dict[str, jax.Array], start: dict[str, jax.Array]) -> np.ndarray:
@@ -183,7 +183,7 @@ def trajectory_rows(
     for split, y in (("train", data.y_train), ("test", data.y_test)):
         f, reference = getattr(path, split), getattr(network, split)
         y = y[: f.shape[1]]
-        losses, right = example_losses(loss, f, y), correct(f, y[None])
+        losses, right = LOSSES[loss].per_example(f, y), correct(f, y[None])
         if split == "test" and examples:
             out.append(rows(model, "example_loss", steps, losses, split))
             out.append(rows(model, "example_correct", steps, right, split))

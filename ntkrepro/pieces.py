@@ -11,20 +11,19 @@ import numpy as np
 from ntkrepro import (
     data,
     ensemble,
+    footprint,
     function_space,
-    loss,
     measure,
     models,
-    packs,
     predict,
     train,
 )
-from ntkrepro.config import Program
 from ntkrepro.convergence import network
-from ntkrepro.function_space import analytic_fc
+from ntkrepro.function_space import analytic_kernel
 from ntkrepro.kernels import batches, empirical, sampling
+from ntkrepro.loss import LOSSES
 from ntkrepro.setup import Setup, fits, nbytes, outputs
-from ntkrepro.side_by_side import spaces
+from ntkrepro.side_by_side import spaces, trained
 from ntkrepro.weight_space import compiled, has_bound
 
 MEASURED = 1024  # rows at most of a matrix that NumPy works on while it is measured
@@ -58,11 +57,6 @@ class HostPiece(NamedTuple):
     host: int
 
 
-def pieces(setup: Setup) -> list[Piece | HostPiece]:
-    """Of the run of a config (setup.shapes), in their order. Raises UserError like the run."""
-    return [reading(setup), *PROGRAMS[setup.experiment.program](setup)]
-
-
 def reading(setup: Setup) -> HostPiece:
     """Normalization holds three float64 copies of all inputs. What is read, start-up reads too."""
     count, n0 = len(setup.x_train) + len(setup.x_test), setup.dataset.n0
@@ -74,15 +68,14 @@ def reading(setup: Setup) -> HostPiece:
 
 
 def side_by_side(setup: Setup) -> list[Piece | HostPiece]:
-    function, weights = spaces(setup)
-    names = ("network", "linearized") if weights else ("network",)
+    (function, _), names = spaces(setup), trained(setup)
     log, dataset, t = setup.experiment.log, nbytes(setup.dataset[:4]), len(setup.steps)
     theta, k = setup.params0, setup.dataset.y_train.shape[1]
     program, task = task_shapes(setup, names)
     states = jax.eval_shape(partial(train.start, program, names=names), task)
     inputs = nbytes((setup.x_train, setup.x_test, theta))
     host, held = dataset, inputs
-    out: list[Piece | HostPiece] = [draw(setup, held, host)]
+    out: list[Piece | HostPiece] = [reading(setup), draw(setup, held, host)]
     if fits(setup):
         out += initial_kernel(setup, held, host)
         host += kernel_bytes(setup, k)
@@ -104,7 +97,7 @@ def side_by_side(setup: Setup) -> list[Piece | HostPiece]:
     out.append(step(program, task, states, setup.experiment.optimizer.steps, held, host))
     seen = (head(setup.x_train, log.train), setup.x_test)
     for name in names:
-        for x in seen if models.mixes_examples(setup.model) else (both(*seen),):
+        for x in seen if setup.model.mixes_examples else (both(*seen),):
             size = min(log.batch or len(x), len(x))
             call = partial(evaluate, program, name)
             args = (theta, states[name][0], head(x, size))
@@ -115,7 +108,7 @@ def side_by_side(setup: Setup) -> list[Piece | HostPiece]:
         first = (len(x) * k) ** 2 * x.dtype.itemsize
         held += nbytes(theta) + first
         out += tangent_kernel(logged, "Theta_t(X, X)", t, None, held, host)
-        if not models.is_custom(setup.model):
+        if not setup.model.own:
             nngp = partial(empirical.nngp, setup.model)
             out.append(Piece("NNGP", t, nngp, (theta, x), held, host))
         if has_bound(setup):
@@ -163,7 +156,7 @@ def draw(setup: Setup, held: int, host: int, count: int = 1) -> Piece:
 def initial_kernel(setup: Setup, held: int, host: int) -> list[Piece | HostPiece]:
     """Of train and test points with the train points; where BatchNorm mixes them, row by row."""
     params, x, x_test = setup.params0, setup.x_train, setup.x_test
-    if not models.mixes_examples(setup.model):
+    if not setup.model.mixes_examples:
         return tangent_kernel(setup, "Theta_0(x, X)", 1, both(x, x_test), held, host)
     forward = partial(batches.forward, setup.model)
     f, pullback = jax.eval_shape(forward, params, x)
@@ -226,16 +219,16 @@ def distance(s: int, calls: int, host: int) -> HostPiece:
 def recursion(setup: Setup, outputs: int, host: int) -> list[HostPiece]:
     """c_t of minibatches and cross entropy, step by step; the closed form costs next to nothing."""
     experiment, opt = setup.experiment, setup.experiment.optimizer
-    name = experiment.loss.name.name
+    loss = LOSSES[experiment.loss.name.name]
     batches = setup.schedule
-    if experiment.linearized.flow or (name == "mse" and batches is None):
+    if experiment.linearized.flow or (loss.quadratic and batches is None):
         return []
     rng, (n, k) = np.random.default_rng(0), setup.dataset.y_train.shape
     measured = 50
     kernel = rng.standard_normal((n, k, n, k) if outputs > 1 else (n, n))
     rows = None if batches is None else rng.integers(n, size=(measured, batches.shape[1]))
-    y, gradient = np.eye(k)[rng.integers(k, size=n)], partial(loss.gradient, name)
-    call = partial(predict.recursion, kernel, y, y, gradient, [measured], 1e-6, 0.9, rows)
+    y = np.eye(k)[rng.integers(k, size=n)]
+    call = partial(predict.recursion, kernel, y, y, loss.gradient, [measured], 1e-6, 0.9, rows)
     return [HostPiece("recursion of Eq. 9", 1, call, opt.steps / measured, host)]
 
 
@@ -244,7 +237,7 @@ def analytic_kernels(setup: Setup, host: int) -> HostPiece:
     n, m = len(setup.x_train), len(setup.x_test)
     size = min(n, MEASURED)
     x = np.random.default_rng(0).standard_normal((size, setup.x_train.shape[1]))
-    call = partial(analytic_fc(setup), x)
+    call = partial(analytic_kernel(setup), x)
     return HostPiece("analytic kernel", 1, call, (n * n / 2 + n * m) / (size**2 / 2), host)
 
 
@@ -253,13 +246,16 @@ def kernel_convergence(setup: Setup) -> list[Piece | HostPiece]:
     draw_one = partial(sampling.draw, **dict(network(setup.experiment.model)))
     args = (jax.eval_shape(jax.random.key, 0), setup.x_train)
     host = nbytes(setup.dataset[:4]) + 2 * 8 * count * n**2
-    return [Piece("random kernels", count, draw_one, args, nbytes(setup.x_train), host)]
+    return [
+        reading(setup),
+        Piece("random kernels", count, draw_one, args, nbytes(setup.x_train), host),
+    ]
 
 
 def ensemble_of_networks(setup: Setup) -> list[Piece | HostPiece]:
     experiment, t = setup.experiment, len(setup.steps)
     n, m = len(setup.x_train), len(setup.x_test)
-    size = min(packs.at_once(nbytes(setup.params0)), experiment.samples)
+    size = min(footprint.at_once(nbytes(setup.params0)), experiment.samples)
     blocks = experiment.samples / size
     program, task = task_shapes(setup, ("network",))
     task = jax.eval_shape(lambda one: train.stack([one] * size), task)
@@ -274,6 +270,7 @@ def ensemble_of_networks(setup: Setup) -> list[Piece | HostPiece]:
     kernels = 8 * (n + m) ** 2
     processes = len(setup.steps) * (m * (n + m) * 3 + m * m) * 8
     return [
+        reading(setup),
         draw(setup, held, host, experiment.samples),
         Piece(f"steps, {size} networks", steps, call, args, held, host, (1,), True),
         Piece("outputs", t * blocks, jax.vmap(one, (0, 0, None)), seen, held, host),
@@ -308,10 +305,3 @@ def both(x: Any, other: Any) -> Any:
 def head(x: Any, size: int | None) -> Any:
     """The shape of x[:size]."""
     return struct((len(x) if size is None else min(size, len(x)), *x.shape[1:]), x.dtype)
-
-
-PROGRAMS = {
-    Program.train: side_by_side,
-    Program.kernel_convergence: kernel_convergence,
-    Program.ensemble: ensemble_of_networks,
-}

@@ -18,12 +18,13 @@ import jax
 import jax.numpy as jnp
 import psutil
 
-from ntkrepro import config, footprint, models, packs, records, state, train
+from ntkrepro import config, footprint, packs, records, state, train
 from ntkrepro.config import Experiment, Program, Space
 from ntkrepro.experiment import numerics
 from ntkrepro.experiment import run as compute
 from ntkrepro.footprint import gib, is_host
-from ntkrepro.pieces import HostPiece, Piece, pieces, task_shapes
+from ntkrepro.pieces import HostPiece, Piece, task_shapes
+from ntkrepro.programs import PROGRAMS
 from ntkrepro.setup import FUNCTION_SPACE, Setup, fits, shapes
 from ntkrepro.side_by_side import spaces
 
@@ -94,25 +95,21 @@ def plan(experiment: Experiment) -> Plan:
     jax.config.update("jax_enable_compilation_cache", False)  # a new run has nothing there
     before = resident()
     with numerics(experiment):
-        setup = shapes(experiment)
+        setup, spec = shapes(experiment), PROGRAMS[experiment.program]
         start = start_up(setup, before)  # first, so that it pays for all that is paid once
         return Plan(
             sum(leaf.size for leaf in jax.tree.leaves(setup.params0)),
             step_flops(setup),
             start,
-            0 if experiment.program is Program.kernel_convergence else len(setup.steps),
-            [cost(setup, piece) for piece in pieces(setup)],
+            len(setup.steps) if spec.models(setup) else 0,
+            [cost(setup, piece) for piece in spec.calls(setup)],
         )
 
 
 def step_flops(setup: Setup) -> dict[str, float]:
     """FLOPs of one step of each model that is trained."""
-    experiment = setup.experiment
-    if experiment.program is Program.kernel_convergence:
-        return {}
-    trains = experiment.program is Program.train and spaces(setup)[1]
     out = {}
-    for name in ("network", "linearized") if trains else ("network",):
+    for name in PROGRAMS[setup.experiment.program].models(setup):
         program, task = task_shapes(setup, (name,))
         states = jax.eval_shape(partial(train.start, program, names=(name,)), task)
         one = jax.jit(partial(train.step, program))
@@ -152,7 +149,9 @@ def on_fewer(setup: Setup, piece: Piece, flops: float) -> float:
     """
     share = 0.5
     while share > 1e-6:
-        small = next(p for p in pieces(shapes(fewer(setup, share))) if p.name == piece.name)
+        few = shapes(fewer(setup, share))
+        calls = PROGRAMS[few.experiment.program].calls(few)
+        small = next(call for call in calls if call.name == piece.name)
         assert isinstance(small, Piece)
         lowered = lower(small)
         its = flops_of(lowered)
@@ -253,7 +252,7 @@ def start_up(setup: Setup, before: int) -> Start:
     k = setup.dataset.y_train.shape[1]
     few = SMALL if fits(setup) else min(data.train, FUNCTION_SPACE // k + 1)
     width = experiment.model.width
-    width = width if models.is_custom(setup.model) else min(width, SMALL)
+    width = width if setup.model.own else min(width, SMALL)
     small = fewer(setup, 1.0)
     small = replace(
         small,
@@ -386,7 +385,8 @@ def fit(group: Group) -> str:
     if plan.bytes < unused:
         return f"fits: {needed}, {gib(unused)} of {gib(there)} are free"
     with numerics(group.points[0]):
-        most = footprint.largest(footprint.needs(shapes(group.points[0])))
+        setup = shapes(group.points[0])
+        most = footprint.largest(PROGRAMS[setup.experiment.program].needs(setup))
     value = config.flat(group.points[0])[most.key]
     return (
         f"does not fit: {needed}, {gib(unused)} of {gib(there)} are free; "

@@ -1,6 +1,6 @@
 """Function-space dynamics of the linearized network on MSE: no training, float64, any step at once.
 
-With residual r_0 = f_0(X) - y, rate a_i = lr c lambda_i (c of loss.kernel_rate, lambda the kernel's
+With residual r_0 = f_0(X) - y, rate a_i = lr c lambda_i (c of Loss.rate, lambda the kernel's
 eigenvalues) and u the eigenvectors, everything follows from the coefficients
 
     c_t = sum_i u_i phi_t(a_i) u_i.r_0,    f_t(x) = f_0(x) - Theta(x, X) c_t,    omega_t = -J^T c_t,
@@ -128,7 +128,7 @@ def outputs(f0: ArrayLike, kernel: ArrayLike, c: np.ndarray) -> np.ndarray:
 
 def critical_lr(largest: float, rate: float, momentum: float = 0.0) -> float:
     """Largest stable learning rate 2 (1 + beta) / lambda_max of a train kernel whose largest
-    eigenvalue is given, for `rate` of loss.kernel_rate."""
+    eigenvalue is given, for `rate` of Loss.rate."""
     top = largest * rate
     return 2 * (1 + momentum) / top if top > 0 else float("inf")
 

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrepro import data, measure, models, train
-from ntkrepro.config import Experiment, Space, log_steps
+from ntkrepro.config import FLATTENED, ON_IMAGES, Experiment, Space, log_steps
 from ntkrepro.data import Dataset
 from ntkrepro.errors import UserError
-from ntkrepro.loss import kernel_rate
+from ntkrepro.layers import PARAMETRIZATIONS
+from ntkrepro.loss import LOSSES
 
 FUNCTION_SPACE = 4096  # largest n * k whose kernel is decomposed
 
@@ -19,14 +20,14 @@ class Setup(NamedTuple):
     """x_train [n, d], x_test [m, d] (images: [n, h, w, c]) in the run's precision; `pick` and
     `norms` are measure.py's.
 
-    lr * `rate` * Theta drives the outputs (loss.kernel_rate), where lr is optimizer.lr until
+    lr * `rate` * Theta drives the outputs (Loss.rate), where lr is optimizer.lr until
     optimizer.lr_over_critical has been measured; `schedule` [steps, batch] holds the
     minibatches, none = full batch.
     """
 
     experiment: Experiment
     dataset: Dataset
-    model: models.Module
+    model: models.Network
     params0: Any
     x_train: jax.Array
     x_test: jax.Array
@@ -48,8 +49,8 @@ def prepare(experiment: Experiment, dataset: Dataset | None = None) -> Setup:
     x_train, x_test = inputs(experiment, dataset)
     model = models.build(experiment.model, dataset.n0, k, x_train)
     params0 = models.init(model, jax.random.key(experiment.seed), x_train)
-    ntk = experiment.model.parametrization.name == "ntk"
-    w_std = 1.0 if ntk else (experiment.model.w_var / dataset.n0) ** 0.5
+    std = (experiment.model.w_var / dataset.n0) ** 0.5
+    w_std = PARAMETRIZATIONS[experiment.model.parametrization.name](std)[1]
     pick = measure.pick_weights(params0, experiment.log.weights, experiment.seed)
     hidden = dataset.n0 - dataset.x_train.shape[1]
     norms = measure.full_norms(params0, hidden, w_std, experiment.seed)
@@ -60,7 +61,7 @@ def prepare(experiment: Experiment, dataset: Dataset | None = None) -> Setup:
 def assemble(
     experiment: Experiment,
     dataset: Dataset,
-    model: models.Module,
+    model: models.Network,
     params0: Any,
     x: tuple[jax.Array, jax.Array],
     pick: measure.Pick,
@@ -69,7 +70,7 @@ def assemble(
 ) -> Setup:
     """What follows from the config and the shapes is added: logged steps and rates."""
     opt, (n, k) = experiment.optimizer, dataset.y_train.shape
-    rate = experiment.loss.scale * kernel_rate(experiment.loss.name.name, n, k)
+    rate = experiment.loss.scale * LOSSES[experiment.loss.name.name].rate(n, k)
     steps = log_steps(opt, experiment.log)
     return Setup(
         experiment, dataset, model, params0, *x, steps, pick, norms, rate, opt.lr, schedule
@@ -81,14 +82,14 @@ def inputs(experiment: Experiment, dataset: Dataset) -> tuple[jax.Array, jax.Arr
 
     Raises UserError where they are no images and have to be.
     """
-    architecture, image = experiment.model.architecture.name, dataset.image
-    pictures = architecture in ("cnn", "wrn")
+    architecture, image = experiment.model.architecture, dataset.image
+    pictures = architecture in ON_IMAGES
     if (pictures or experiment.data.augment) and len(image) != 3:
-        asks = f"model.architecture={architecture}" if pictures else "data.augment=true"
+        asks = f"model.architecture={architecture.name}" if pictures else "data.augment=true"
         name, shape = experiment.data.name.name, list(image) or [dataset.n0]
         raise UserError(f"data.name={name}: inputs are {shape}; {asks} needs images [h, w, c]")
     pair = jnp.asarray(dataset.x_train), jnp.asarray(dataset.x_test)
-    if architecture == "fc" or not image:
+    if architecture in FLATTENED or not image:
         return pair
     return pair[0].reshape(-1, *image), pair[1].reshape(-1, *image)
 
@@ -124,4 +125,4 @@ def fits(setup: Setup) -> bool:
     BatchNorm makes each of its rows a backward pass of its own."""
     asked = setup.experiment.linearized.space in (Space.function, Space.both)
     few = outputs(setup) <= FUNCTION_SPACE
-    return few and (asked or not models.mixes_examples(setup.model))
+    return few and (asked or not setup.model.mixes_examples)

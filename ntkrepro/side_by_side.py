@@ -7,15 +7,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ntkrepro import data, function_space, measure, models, predict, weight_space
+from ntkrepro import data, function_space, measure, predict, weight_space
 from ntkrepro.config import Experiment, Space, gradient_descent
 from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.function_space import Kernels
+from ntkrepro.loss import LOSSES
 from ntkrepro.measure import Trajectory
 from ntkrepro.setup import FUNCTION_SPACE, Setup, fits, outputs, prepare
 from ntkrepro.weight_space import Member, Tick
 
 Say = Callable[[str], None]
+SIDES = {  # whether function space is asked for, and whether weight space
+    Space.auto: (False, False),  # what fits
+    Space.function: (True, False),
+    Space.weights: (False, True),
+    Space.both: (True, True),
+    Space.none: (False, False),
+}
 
 
 class Side(NamedTuple):
@@ -38,12 +46,11 @@ def run(experiments: list[Experiment], say: Say, tick: Tick) -> list[Result | Ru
     """
     dataset = data.load(experiments[0].data)
     setups = [prepare(experiment, dataset) for experiment in experiments]
-    function, weights = spaces(setups[0])
+    function, names = spaces(setups[0])[0], trained(setups[0])
     sides = [before(setup, function, say) for setup in setups]
-    names = ("network", "linearized") if weights else ("network",)
     members = [Member(s.setup, s.critical, s.paths.get("ntk_empirical")) for s in sides]
-    trained, seconds = weight_space.trajectories(members, names, tick)
-    return [result(s, t, seconds, len(sides)) for s, t in zip(sides, trained, strict=True)]
+    paths, seconds = weight_space.trajectories(members, names, tick)
+    return [result(s, t, seconds, len(sides)) for s, t in zip(sides, paths, strict=True)]
 
 
 def before(setup: Setup, function: bool, say: Say) -> Side:
@@ -94,11 +101,18 @@ def result(side: Side, trained: weight_space.Outcome, seconds: float, pack: int)
     return pd.concat(frames, ignore_index=True), about
 
 
+def trained(setup: Setup) -> tuple[str, ...]:
+    """The models that are."""
+    return ("network", "linearized") if spaces(setup)[1] else ("network",)
+
+
 def spaces(setup: Setup) -> tuple[bool, bool]:
     """Whether the linearized side runs in function space, and whether in weight space."""
     experiment, linearized = setup.experiment, setup.experiment.linearized
     space, plain = linearized.space, gradient_descent(experiment)
-    function = space in (Space.function, Space.both) or (linearized.flow and space is Space.auto)
+    auto = space is Space.auto
+    function, weights = SIDES[space]
+    function = function or (auto and linearized.flow)
     if function and not plain:
         raise UserError(
             f"linearized.space={space.name}: function space is for optimizer.name=sgd without "
@@ -106,7 +120,7 @@ def spaces(setup: Setup) -> tuple[bool, bool]:
             "linearized.space=weights"
         )
     in_parts = setup.schedule is not None or experiment.log.batch or experiment.log.train
-    if function and in_parts and models.mixes_examples(setup.model):
+    if function and in_parts and setup.model.mixes_examples:
         raise UserError(
             f"linearized.space={space.name}: BatchNorm makes outputs depend on their batch, and "
             "function space follows all train points as one; set optimizer.batch, log.batch and "
@@ -122,9 +136,8 @@ def spaces(setup: Setup) -> tuple[bool, bool]:
             f"linearized.space={space.name}: the kernel of n * k = {outputs(setup)} outputs is "
             f"above {FUNCTION_SPACE}; use linearized.space=weights or lower data.train"
         )
-    function = function or (space is Space.auto and plain and fits(setup))
-    weights = space in (Space.weights, Space.both) or (space is Space.auto and not function)
-    return function, weights
+    function = function or (auto and plain and fits(setup))
+    return function, weights or (auto and not function)
 
 
 def warn(setup: Setup, critical: float, say: Say) -> None:
@@ -133,7 +146,7 @@ def warn(setup: Setup, critical: float, say: Say) -> None:
     On cross entropy the curvature is below that of mse, and its own rate is not known beforehand.
     """
     lr = setup.lr
-    if lr > critical and setup.experiment.loss.name.name == "mse":
+    if lr > critical and LOSSES[setup.experiment.loss.name.name].quadratic:
         say(
             f"warning: optimizer.lr={lr:g} is {lr / critical:.3g} x the critical learning rate "
             f"{critical:.4g} of the kernel at initialization: the linearization diverges"

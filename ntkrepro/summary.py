@@ -9,7 +9,7 @@ MODELS = ("network", "linearized", "ntk_empirical", "ntk_analytic")
 
 def summary(record: Record) -> str:
     """What a run found, by its program."""
-    return PROGRAMS[record.config.get("program", "train")](record)
+    return SUMMARIES[record.config.get("program", "train")](record)
 
 
 def kernel_convergence(record: Record) -> str:
@@ -62,4 +62,4 @@ def ensemble(record: Record) -> str:
     return "\n".join(lines)
 
 
-PROGRAMS = {"train": train, "kernel_convergence": kernel_convergence, "ensemble": ensemble}
+SUMMARIES = {"train": train, "kernel_convergence": kernel_convergence, "ensemble": ensemble}

@@ -26,18 +26,18 @@ CHUNK = 1.0  # seconds between two looks at a running program
 class Program(NamedTuple):
     """What is compiled; hashable. `few` = few outputs, so that displaced_structured is the cheaper.
 
-    `readout`: all other layers stay at theta_0, and omega has no entry for them. `image`: the shape
-    (h, w, c) of images that are augmented; none = they are not.
+    `trained`, of TRAINED: what else there is stays at theta_0, and omega has no entry for it.
+    `image`: the shape (h, w, c) of images that are augmented; none = they are not.
     """
 
-    model: models.Module
+    model: models.Network
     loss: str = "mse"
     loss_scale: float = 1.0
     optimizer: str = "sgd"
     momentum: float = 0.0
     weight_decay: float = 0.0
     few: bool = False
-    readout: bool = False
+    trained: str = "all"
     image: tuple[int, ...] | None = None
 
 
@@ -81,19 +81,37 @@ def fill(params0: Any, omega: Any) -> Any:
     return {**jax.tree.map(jnp.zeros_like, still), **omega}
 
 
+TRAINED: dict[str, Callable[[Any], Any]] = {
+    "all": lambda params: params,
+    "readout": lambda params: {"readout": params["readout"]},
+}
+
+
 def trained(program: Program, params: Any) -> Any:
     """The part of something like the parameters that is trained."""
-    return {"readout": params["readout"]} if program.readout else params
+    return TRAINED[program.trained](params)
+
+
+def sgd(program: Program, lr: jax.Array) -> optax.GradientTransformation:
+    steps = optax.sgd(lr, program.momentum or None)
+    if program.weight_decay:
+        return optax.chain(optax.add_decayed_weights(program.weight_decay), steps)
+    return steps
+
+
+def adam(program: Program, lr: jax.Array) -> optax.GradientTransformation:
+    return optax.adamw(lr, weight_decay=program.weight_decay)
+
+
+OPTIMIZERS: dict[str, Callable[[Program, Any], optax.GradientTransformation]] = {
+    "sgd": sgd,
+    "adam": adam,
+}
 
 
 def optimizer(program: Program, lr: jax.Array) -> optax.GradientTransformation:
     """optax's transform, one for every model. Weight decay pulls theta, not omega, to 0."""
-    if program.optimizer == "adam":
-        return optax.adamw(lr, weight_decay=program.weight_decay)
-    sgd = optax.sgd(lr, program.momentum or None)
-    if program.weight_decay:
-        return optax.chain(optax.add_decayed_weights(program.weight_decay), sgd)
-    return sgd
+    return OPTIMIZERS[program.optimizer](program, lr)
 
 
 @partial(jit, static_argnames=("program", "names"))
@@ -107,7 +125,7 @@ def start(program: Program, task: Task, names: tuple[str, ...]) -> dict[str, Any
 
 def objective(program: Program, apply: Apply, omega: Any, x: jax.Array, y: jax.Array) -> jax.Array:
     """The loss that is descended: loss.scale times the mean of loss.py."""
-    return program.loss_scale * LOSSES[program.loss](apply(omega, x), y)
+    return program.loss_scale * LOSSES[program.loss].value(apply(omega, x), y)
 
 
 def update(program: Program, task: Task, name: str, state: Any, batch: Any) -> Any:
@@ -168,7 +186,7 @@ _step = partial(jit, static_argnames="program", donate_argnames="states")(step)
 
 
 def steps_in_python(program: Program) -> bool:
-    return models.is_convolutional(program.model) and jax.default_backend() == "cpu"
+    return program.model.convolutional and jax.default_backend() == "cpu"
 
 
 def advance(

@@ -12,14 +12,18 @@ import numpy as np
 
 from ntkrepro import checkpoint, measure, models, records, termination, train
 from ntkrepro.compilation import jit
-from ntkrepro.config import run_id
+from ntkrepro.config import LayerRates, Space, run_id
 from ntkrepro.errors import RunFailed
 from ntkrepro.linear import factors_of
-from ntkrepro.loss import example_losses
+from ntkrepro.loss import LOSSES
 from ntkrepro.measure import Trajectory
 from ntkrepro.setup import Setup, fits
 
 FEW_OUTPUTS = 2  # up to here displaced_structured is the cheaper linearization
+LAYER_RATES: dict[LayerRates, Callable[..., Any]] = {
+    LayerRates.same: lambda model, params0, x: None,
+    LayerRates.S33: models.layer_rates,
+}
 
 Tick = Callable[..., None]
 Kernels = dict[str, jax.Array]
@@ -165,41 +169,45 @@ def with_kernels(setup: Setup, point: Trajectory, now: Kernels, start: Kernels) 
 def has_bound(setup: Setup) -> bool:
     """Whether the bound of SM F can be measured: on mse, with the kernel of all train points."""
     experiment = setup.experiment
-    both = experiment.loss.name.name == "mse" and experiment.linearized.space.name != "none"
-    return both and fits(setup) and experiment.log.outputs >= len(setup.x_train)
+    compared = experiment.linearized.space is not Space.none
+    quadratic = compared and LOSSES[experiment.loss.name.name].quadratic
+    return quadratic and fits(setup) and experiment.log.outputs >= len(setup.x_train)
 
 
-def compiled(setup: Setup, names: tuple[str, ...]) -> tuple[train.Program, train.Task]:
-    """What train.py compiles, and what it is given."""
+def recipe(setup: Setup) -> train.Program:
+    """What train.py compiles."""
     experiment, opt = setup.experiment, setup.experiment.optimizer
-    dtype = setup.x_train.dtype
-    structured = models.is_structured(setup.model)
-    same = setup.schedule is None and not experiment.data.augment  # x at every step
-    s33 = opt.layer_rates.name == "S33"
-    program = train.Program(
+    return train.Program(
         setup.model,
         experiment.loss.name.name,
         experiment.loss.scale,
         opt.name.name,
         opt.momentum,
         opt.weight_decay,
-        readout=opt.train.name == "readout",
-        few=structured and setup.dataset.y_train.shape[1] <= FEW_OUTPUTS,
+        trained=opt.train.name,
+        few=setup.model.structured and setup.dataset.y_train.shape[1] <= FEW_OUTPUTS,
         image=setup.dataset.image if experiment.data.augment else None,
     )
+
+
+def compiled(setup: Setup, names: tuple[str, ...]) -> tuple[train.Program, train.Task]:
+    """That, and what it is given."""
+    experiment, dtype = setup.experiment, setup.x_train.dtype
+    rates = LAYER_RATES[experiment.optimizer.layer_rates]
+    same = setup.schedule is None and not experiment.data.augment  # x at every step
     task = train.Task(
         setup.params0,
         setup.x_train,
         jnp.asarray(setup.dataset.y_train, dtype),
         jnp.asarray(setup.lr, dtype),
         None if setup.schedule is None else jnp.asarray(setup.schedule),
-        models.layer_rates(setup.model, setup.params0, setup.x_train) if s33 else None,
+        rates(setup.model, setup.params0, setup.x_train),
         jax.random.fold_in(jax.random.key(experiment.seed), 1),
         factors_of(setup.model, setup.params0, setup.x_train)
         if same and "linearized" in names
         else None,
     )
-    return program, task
+    return recipe(setup), task
 
 
 def observe(program: train.Program, setup: Setup, name: str, omega: Any) -> Trajectory:
@@ -210,7 +218,7 @@ def observe(program: train.Program, setup: Setup, name: str, omega: Any) -> Traj
     else:
         f = partial(_linearized, program, setup.params0, omega)
     points = setup.x_train[: log.train], setup.x_test
-    seen = measure.outputs(f, points, log.batch, models.mixes_examples(setup.model))
+    seen = measure.outputs(f, points, log.batch, setup.model.mixes_examples)
     if not log.weights:
         return Trajectory(*seen)
     full = train.fill(setup.params0, omega)
@@ -232,7 +240,8 @@ def kernels_of(setup: Setup, omega: Any) -> Kernels:
 def train_loss(setup: Setup, network: Trajectory) -> float:
     """The mean loss that is descended, without loss.scale, on the train points that are logged."""
     y = setup.dataset.y_train[: len(network.train)]
-    return float(example_losses(setup.experiment.loss.name.name, network.train, y).mean())
+    loss = LOSSES[setup.experiment.loss.name.name]
+    return float(loss.per_example(network.train, y).mean())
 
 
 def shown(member: Member, points: list[Point]) -> dict[str, float]:

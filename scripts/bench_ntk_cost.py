@@ -37,7 +37,9 @@ def main() -> None:
     x = jax.random.normal(jax.random.key(0), (args.points, 3072))
     params = models.init(model, jax.random.key(1), x)
     y = jnp.sign(x[:, :1])
-    gradient = jax.jit(jax.value_and_grad(lambda p, x, y: loss.mse(models.apply(model, p, x), y)))
+    gradient = jax.jit(
+        jax.value_and_grad(lambda p, x, y: loss.LOSSES["mse"].value(models.apply(model, p, x), y))
+    )
     kernel = jax.jit(partial(empirical.ntk, model))
     works = {"gradient": lambda: gradient(params, x, y), "kernel": lambda: kernel(params, x)}
     for work in works.values():

@@ -60,8 +60,8 @@ def importers(library: str) -> set[str]:
     return {name for name in FILES if library in imported(name, late=True)}
 
 
-def test_flax_is_imported_in_models_only():
-    assert importers("flax") == {"ntkrepro.models"}
+def test_flax_is_imported_where_networks_are_made_only():
+    assert importers("flax") == {"ntkrepro.layers", "ntkrepro.models"}
 
 
 @pytest.mark.parametrize("library", ["hydra", "omegaconf"])

@@ -8,7 +8,8 @@ import pytest
 
 from ntkrepro import config, data, footprint, plan
 from ntkrepro.experiment import numerics
-from ntkrepro.pieces import Piece, pieces
+from ntkrepro.pieces import Piece
+from ntkrepro.programs import PROGRAMS
 from ntkrepro.setup import shapes
 
 TWO = ("data.classes=[airplane,horse]", "data.targets=signs")
@@ -94,7 +95,7 @@ def test_every_experiment_has_its_pieces(name):
     """And steps in them as many as the config says."""
     for point in config.expand([f"experiment={name}", "scale=smoke"])[:2]:
         with numerics(point):
-            found = pieces(shapes(point))
+            found = PROGRAMS[point.program].calls(shapes(point))
             assert all(plan.flops_of(plan.lower(p)) > 0 for p in found if isinstance(p, Piece))
         steps = [piece.calls for piece in found if piece.name.startswith("steps")]
         assert steps == ([] if name == "kernel_convergence" else [point.optimizer.steps])
@@ -129,7 +130,7 @@ def test_points_that_share_shapes_are_planned_once(monkeypatch):
 def test_the_key_to_lower_is_that_of_the_largest_part(words, key):
     (point,) = config.expand(words)
     with numerics(point):
-        assert footprint.largest(footprint.needs(shapes(point))).key == key
+        assert footprint.largest(PROGRAMS[point.program].needs(shapes(point))).key == key
 
 
 def test_a_plan_that_does_not_fit_names_the_key(monkeypatch):
@@ -166,6 +167,6 @@ def test_steps_are_measured(words):
     """In a loop, of many networks, and one a call."""
     (point,) = config.expand([*words, "scale=smoke"])
     with numerics(point):
-        found = pieces(shapes(point))
+        found = PROGRAMS[point.program].calls(shapes(point))
         step = next(piece for piece in found if piece.name.startswith("steps"))
         assert 1e-6 < plan.measure(step, plan.lower(step).compile()) < 1

@@ -4,6 +4,7 @@ What depends on one point, the variances K(x, x) of every layer above all, is wo
 float64. The pairs follow in tiles, each through all layers while it is in the cache.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -82,6 +83,9 @@ def fc(
         return _kernels(left, right, spans, depth, tiles, scales, **static)
 
 
+ANALYTIC: dict[str, Callable[..., Kernels]] = {"fc": fc}  # by Network.analytic
+
+
 def _check(inputs: list[jax.Array], depth: int, w_var: float, b_var: float) -> None:
     shapes = [x.shape for x in inputs]
     if any(len(shape) != 2 for shape in shapes) or len({shape[-1] for shape in shapes}) != 1:
@@ -92,13 +96,18 @@ def _check(inputs: list[jax.Array], depth: int, w_var: float, b_var: float) -> N
 
 def _scales(parametrization: str, w_var: float, b_var: float, n0: int, width: int | None) -> Scales:
     """A layer's weights add Σ x x' = fan_in T to Θ; in NTK parametrization w_var T, bias b_var."""
-    if parametrization == "ntk":
-        return Scales(w_var, b_var, 1 / n0, w_var, w_var, b_var)
-    if parametrization != "standard":
-        raise ValueError(f"{parametrization=}: ntk or standard")
-    if not width:
-        raise ValueError("the kernel in standard parametrization grows with the width: give width=")
-    return Scales(w_var, b_var, 1 / n0, n0, width, float(b_var > 0))
+    if parametrization not in OWN_PARTS:
+        raise ValueError(f"{parametrization=}: {' or '.join(OWN_PARTS)}")
+    parts = OWN_PARTS[parametrization](w_var, b_var, n0, width)
+    if None in parts:
+        raise ValueError(f"the kernel in {parametrization} parametrization grows: give width=")
+    return Scales(w_var, b_var, 1 / n0, *parts)
+
+
+OWN_PARTS: dict[str, Callable[..., tuple[Any, Any, Any]]] = {  # Scales.first, later, bias
+    "ntk": lambda w_var, b_var, n0, width: (w_var, w_var, b_var),
+    "standard": lambda w_var, b_var, n0, width: (n0, width, float(b_var > 0)),
+}
 
 
 def _sides(inputs: list[jax.Array], depth: int, activation: Activation, scales: Scales, dtype: Any):

@@ -19,7 +19,7 @@ Row = Callable[[int], np.ndarray]
 
 
 def ntk(
-    model: models.Module, params: Any, x: jax.Array, x_test: jax.Array, memory: int = MEMORY
+    model: models.Network, params: Any, x: jax.Array, x_test: jax.Array, memory: int = MEMORY
 ) -> np.ndarray:
     """Of the batches x [n, ...] and x_test [m, ...] with x: [n + m, k, n, k].
 
@@ -44,7 +44,7 @@ def rows_at_once(params: Any, memory: int) -> int:
     return max(1, memory // sum(leaf.size * leaf.dtype.itemsize for leaf in leaves))
 
 
-def jacobian(model: models.Module, params: Any, x: jax.Array) -> Row:
+def jacobian(model: models.Network, params: Any, x: jax.Array) -> Row:
     """The function i -> row i of J(x), [p]."""
     f, pullback = forward(model, params, x)
 
@@ -57,7 +57,7 @@ def jacobian(model: models.Module, params: Any, x: jax.Array) -> Row:
 
 
 @partial(jit, static_argnames="model")
-def forward(model: models.Module, params: Any, x: jax.Array) -> Any:
+def forward(model: models.Network, params: Any, x: jax.Array) -> Any:
     """f(x) [n, k], and the function that takes c [n, k] to J(x)^T c."""
     return jax.vjp(lambda p: models.apply(model, p, x), params)
 

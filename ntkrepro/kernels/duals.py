@@ -199,14 +199,8 @@ def inverse(x):
 
 def _at_points(activation: Activation, q, tolerance: float):
     """T(q, q), the dual's constants [r, n], and Hermite coefficients of even and odd order."""
-    none = np.zeros((2, 0, len(q)))
-    if activation == "relu":
-        return q / 2, np.sqrt(q / 2)[None], none
-    if activation == "erf":
-        t = 2 / np.pi * np.arcsin(2 * q / (1 + 2 * q))
-        return t, np.stack([np.sqrt(2 / (1 + 2 * q)), 1 / (1 + 2 * q)]), none
-    if activation == "identity":
-        return q, np.zeros((0, len(q))), none
+    if activation in CLOSED:
+        return *CLOSED[activation](q), np.zeros((2, 0, len(q)))
     phi = activation if callable(activation) else SMOOTH[activation]
     coefficients = hermite(phi, q, tolerance)
     t = sum((a**2).sum(axis=0) for a in coefficients)
@@ -277,6 +271,16 @@ def _pad(x, length: int):
     return np.concatenate([x, np.zeros((length - len(x), *x.shape[1:]), x.dtype)])
 
 
+def _erf_at_points(q):
+    t = 2 / np.pi * np.arcsin(2 * q / (1 + 2 * q))
+    return t, np.stack([np.sqrt(2 / (1 + 2 * q)), 1 / (1 + 2 * q)])
+
+
+CLOSED: dict[Activation, Callable] = {  # T(q, q) and the constants of what needs no series
+    "relu": lambda q: (q / 2, np.sqrt(q / 2)[None]),
+    "erf": _erf_at_points,
+    "identity": lambda q: (q, np.zeros((0, len(q)))),
+}
 DUALS: dict[str, Callable] = {
     "relu": relu,
     "erf": erf,

@@ -5,11 +5,13 @@ with delta_a = d f_a / d h, so the layer's part of the kernel is
 
     (s_w^2 x.x' + s_b^2) (delta_a . delta'_b):
 
-one forward and k backward passes over n examples and n^2 inner products, no Jacobian. A Conv layer
-has one such product per position: its Jacobian sum_p x_p (x) delta_p is formed, contracted and
-freed, for one offset of the window at a time. What is left has its Jacobian from reverse mode.
+one forward and k backward passes over n examples and n^2 inner products, no Jacobian. A layer that
+is applied at many positions, such as a Conv, has one such product per position: its Jacobian sum_p
+x_p (x) delta_p is formed, contracted and freed, of a Conv for one offset of the window at a time.
+What is left has its Jacobian from reverse mode.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -19,7 +21,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ntkrepro.compilation import jit
-from ntkrepro.models import WINDOW, Module, flatten, mixes_examples, unflatten
+from ntkrepro.layers import WINDOW, convolve
+from ntkrepro.models import Network, flatten, unflatten
 
 Path = tuple[str, ...]
 MEMORY = 2**31  # bytes that the blocks of one call may take
@@ -27,8 +30,7 @@ MIXES = "BatchNorm makes outputs depend on the whole batch: there is no kernel o
 
 
 class Layer(NamedTuple):
-    """A layer's input x [n, f] and delta [n, k, j] = d f_k / d h_j; of a Conv, x [n, h, w, c] and
-    delta [n, k, h', w', j].
+    """A Dense layer's input x [n, ..., f] and delta [n, k, ..., j] = d f_k / d h_j.
 
     `scale` = (s_w, s_b), the factors of its weights and bias in the forward pass; `std`, the
     standard deviations of W and b: the same in the NTK parametrization.
@@ -39,8 +41,42 @@ class Layer(NamedTuple):
     scale: tuple[jax.Array, jax.Array]
     std: tuple[jax.Array, jax.Array]
 
+    def product(self, w: jax.Array) -> jax.Array:
+        """What the layer makes of x with these weights, without factor and bias."""
+        return self.x @ w
 
-def capture(model: Module, params: Any, x: jax.Array) -> tuple[jax.Array, dict[Path, Layer]]:
+    def jacobians(self) -> Iterator[jax.Array]:
+        """d f_k / d w without its factor, in parts [n, k, f, j]."""
+        yield jnp.einsum("npf,nkpj->nkfj", positions(self.x, 1), positions(self.delta, 2))
+
+
+class ConvLayer(Layer):
+    """The same of a 3 x 3 convolution: x [n, h, w, c], delta [n, k, h', w', j]."""
+
+    def product(self, w: jax.Array) -> jax.Array:
+        return convolve(self.x, w, self.strides())
+
+    def jacobians(self) -> Iterator[jax.Array]:
+        """One part for each offset of the window: sum_p x_(p + (i, j)) delta_p."""
+        for i in range(WINDOW):
+            for j in range(WINDOW):
+                yield offset_jacobian(self, i, j)
+
+    def strides(self) -> tuple[int, ...]:
+        """From the sizes before and after."""
+        sizes = zip(self.x.shape[1:3], self.delta.shape[2:4], strict=True)
+        return tuple(-(-before // after) for before, after in sizes)
+
+
+LAYERS: dict[int, type[Layer]] = {2: Layer, 4: ConvLayer}  # by the number of axes of its weights
+
+
+def positions(x: jax.Array, first: int) -> jax.Array:
+    """All axes between the `first` ones and the last in one."""
+    return x.reshape(*x.shape[:first], -1, x.shape[-1])
+
+
+def capture(model: Network, params: Any, x: jax.Array) -> tuple[jax.Array, dict[Path, Layer]]:
     """Outputs [n, k] and, for every Dense and Conv layer by its path, its gradient's factors."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x)).get("perturbations", {})
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
@@ -54,11 +90,12 @@ def capture(model: Module, params: Any, x: jax.Array) -> tuple[jax.Array, dict[P
     k = f.shape[-1]
     rows = jnp.eye(k, dtype=f.dtype)[:, None, :] * jnp.ones((k, len(x), k), f.dtype)
     deltas = flatten(jax.vmap(pullback)(rows)[0])
-    sown = flatten(given)
+    sown, weights = flatten(given), flatten(params)
     layers = {}
     for path in (p[:-1] for p in deltas):
         get = {name: sown[(*path, name)][0] for name in ("x", "scale", "std")}
-        layers[path] = Layer(delta=jnp.moveaxis(deltas[(*path, "h")], 0, 1), **get)
+        kind = LAYERS[weights[(*path, "w")].ndim]
+        layers[path] = kind(delta=jnp.moveaxis(deltas[(*path, "h")], 0, 1), **get)
     return f, layers
 
 
@@ -69,8 +106,8 @@ def inner(a: Layer, b: Layer, factors: tuple[jax.Array, jax.Array]) -> jax.Array
 
 def layer_kernel(a: Layer, b: Layer, trace: bool) -> jax.Array:
     """One layer's part of the kernel: [n, k, m, k], or its trace over outputs / k [n, m]."""
-    if a.x.ndim > 2:
-        return conv_kernel(a, b, trace)
+    if a.delta.ndim > 3:
+        return positions_kernel(a, b, trace)
     x = inner(a, b, a.scale)
     k = a.delta.shape[1]
     if trace:
@@ -79,27 +116,21 @@ def layer_kernel(a: Layer, b: Layer, trace: bool) -> jax.Array:
     return x[:, None, :, None] * jnp.tensordot(a.delta, b.delta, [[2], [2]])
 
 
-def conv_kernel(a: Layer, b: Layer, trace: bool) -> jax.Array:
-    """A Conv layer's part: its Jacobian, one offset of the window at a time."""
-    total = a.scale[1] ** 2 * contract(a.delta.sum((2, 3)), b.delta.sum((2, 3)), trace)
-    for i in range(WINDOW):
-        for j in range(WINDOW):
-            first = offset_jacobian(a, i, j)
-            second = first if a is b else offset_jacobian(b, i, j)
-            total = total + a.scale[0] ** 2 * contract(first, second, trace)
+def positions_kernel(a: Layer, b: Layer, trace: bool) -> jax.Array:
+    """That of a layer applied at many positions: from its Jacobian, a part at a time."""
+    sums = [layer.delta.sum(tuple(range(2, layer.delta.ndim - 1))) for layer in (a, b)]
+    total = a.scale[1] ** 2 * contract(sums[0], sums[1], trace)
+    others = b.jacobians()
+    for first in a.jacobians():
+        second = first if a is b else next(others)
+        total = total + a.scale[0] ** 2 * contract(first, second, trace)
     return total
 
 
-def strides_of(layer: Layer) -> tuple[int, ...]:
-    """Of a Conv layer, from its sizes before and after."""
-    sizes = zip(layer.x.shape[1:3], layer.delta.shape[2:4], strict=True)
-    return tuple(-(-before // after) for before, after in sizes)
-
-
-def offset_jacobian(layer: Layer, i: int, j: int) -> jax.Array:
+def offset_jacobian(layer: ConvLayer, i: int, j: int) -> jax.Array:
     """d f_k / d w[i, j] of a Conv layer without its factor: sum_p x_(p + (i, j)) delta_p
     [n, k, c, j]."""
-    sizes, out, strides = layer.x.shape[1:3], layer.delta.shape[2:4], strides_of(layer)
+    sizes, out, strides = layer.x.shape[1:3], layer.delta.shape[2:4], layer.strides()
     pads = jax.lax.padtype_to_pads(sizes, (WINDOW, WINDOW), strides, "SAME")
     x = jnp.pad(layer.x, ((0, 0), *pads, (0, 0)))
     rows, columns = (
@@ -128,7 +159,7 @@ def spread(x: jax.Array) -> jax.Array:
 
 @partial(jit, static_argnames=("model", "trace", "per_layer"))
 def _block(
-    model: Module, params: Any, x1: jax.Array, x2: jax.Array | None, trace: bool, per_layer: bool
+    model: Network, params: Any, x1: jax.Array, x2: jax.Array | None, trace: bool, per_layer: bool
 ) -> Any:
     first = capture(model, params, x1)[1]
     second = first if x2 is None else capture(model, params, x2)[1]
@@ -145,7 +176,7 @@ def _without(params: Any, layers: dict[Path, Layer]) -> list[Path]:
 
 
 def _jacobian_kernel(
-    model: Module, params: Any, paths: list[Path], x1: jax.Array, x2: jax.Array | None, trace: bool
+    model: Network, params: Any, paths: list[Path], x1: jax.Array, x2: jax.Array | None, trace: bool
 ) -> jax.Array:
     """Any other parameter's part, from the Jacobian of each example alone."""
     leaves = flatten(params)
@@ -162,7 +193,7 @@ def _jacobian_kernel(
 
 
 def ntk(
-    model: Module,
+    model: Network,
     params: Any,
     x1: jax.Array,
     x2: jax.Array | None = None,
@@ -178,7 +209,7 @@ def ntk(
     intermediates stay below `memory` bytes (the answer itself is not counted), and shared out over
     the devices where there are several. Raises ValueError for a network with BatchNorm.
     """
-    if mixes_examples(model):
+    if model.mixes_examples:
         raise ValueError(MIXES)
     size = rows_at_once(model, x1, memory)
     if len(x1) <= size and (x2 is None or len(x2) <= size):
@@ -215,14 +246,14 @@ def _put(out: np.ndarray, block: np.ndarray, i: int, j: int, mirror: bool) -> No
         out[(cols, *skip, rows)] = turned
 
 
-def rows_at_once(model: Module, x: jax.Array, memory: int) -> int:
+def rows_at_once(model: Network, x: jax.Array, memory: int) -> int:
     """Examples whose inputs, deltas and block of the kernel fit into `memory` bytes."""
     each, square = _sizes(model, x.shape[1:], x.dtype)
     return max(1, int((-each + (each**2 + 4 * square * memory) ** 0.5) / (2 * square)))
 
 
 @lru_cache
-def _sizes(model: Module, inputs: tuple[int, ...], dtype: Any) -> tuple[int, int]:
+def _sizes(model: Network, inputs: tuple[int, ...], dtype: Any) -> tuple[int, int]:
     """Bytes for one example, and for one pair; cached, as tracing takes longer than a kernel."""
     x = jax.ShapeDtypeStruct((1, *inputs), dtype)
     params = jax.eval_shape(model.init, jax.random.key(0), x)["params"]
@@ -252,7 +283,7 @@ def _leaves(params: Any, paths: list[Path]) -> list[Any]:
 
 
 @partial(jit, static_argnames="model")
-def nngp(model: Module, params: Any, x1: jax.Array, x2: jax.Array | None = None) -> jax.Array:
+def nngp(model: Network, params: Any, x1: jax.Array, x2: jax.Array | None = None) -> jax.Array:
     """Empirical NNGP: sigma_w^2 x.x' / n + sigma_b^2 of the layer `readout`'s input [n, m].
 
     The covariance of the outputs over draws of the readout alone (Eq. 13, Eq. S29).

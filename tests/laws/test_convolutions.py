@@ -341,5 +341,7 @@ def test_a_wrn_starts_at_the_poster_s_loss(tfds_dir):
         params = models.init(model, jax.random.key(seed), x)
         for batch in range(0, 32, 8):
             f = network(model)(params, x[batch : batch + 8])
-            losses.append(loss.mse(f, jnp.asarray(dataset.y_train[batch : batch + 8])))
+            losses.append(
+                loss.LOSSES["mse"].value(f, jnp.asarray(dataset.y_train[batch : batch + 8]))
+            )
     assert np.mean(losses) == pytest.approx(0.113, rel=0.15)

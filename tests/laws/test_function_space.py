@@ -14,7 +14,7 @@ ODE = 1e-7  # Dopri5 at flow.TOLERANCE, and the stored solutions of the same kin
 
 
 def gradient(name):
-    return lambda f, y: loss.gradient(name, f, y)
+    return lambda f, y: loss.LOSSES[name].gradient(f, y)
 
 
 def onehot(n, k):
@@ -25,9 +25,14 @@ def onehot(n, k):
 def test_the_losses_in_numpy_are_those_that_are_descended(name):
     rng = np.random.default_rng(0)
     f, y = rng.standard_normal((5, 3)), onehot(5, 3)
-    assert error(loss.gradient(name, f, y), jax.grad(loss.LOSSES[name])(jnp.asarray(f), y)) < EXACT
-    assert loss.example_losses(name, f, y).mean() == pytest.approx(
-        float(loss.LOSSES[name](jnp.asarray(f), y)), rel=EXACT
+    assert (
+        error(
+            loss.LOSSES[name].gradient(f, y), jax.grad(loss.LOSSES[name].value)(jnp.asarray(f), y)
+        )
+        < EXACT
+    )
+    assert loss.LOSSES[name].per_example(f, y).mean() == pytest.approx(
+        float(loss.LOSSES[name].value(jnp.asarray(f), y)), rel=EXACT
     )
 
 
@@ -57,7 +62,7 @@ def test_training_the_linearized_network_is_the_recursion(name, batch, momentum)
 def test_on_full_batches_of_mse_the_recursion_is_the_closed_form(momentum):
     v = oracle("predict.npz")
     f, y, steps = v["fx_train_0"], v["y_train"], [0, 1, 50, 400]
-    rate = 0.5 * loss.kernel_rate("mse", *y.shape)
+    rate = 0.5 * loss.LOSSES["mse"].rate(*y.shape)
     spectrum = predict.spectrum(v["ntk_dd"])
     closed = predict.coefficients(spectrum, f - y, steps, rate, momentum=momentum)
     assert (
@@ -97,7 +102,7 @@ def predict_at(v, c):
 def test_the_flow_of_mse_is_its_closed_form():
     v = oracle("predict.npz")
     f, y, steps = v["fx_train_0"], v["y_train"], [0.0, 1.0, 50.0]
-    spectrum, rate = predict.spectrum(v["ntk_dd"]), loss.kernel_rate("mse", *y.shape)
+    spectrum, rate = predict.spectrum(v["ntk_dd"]), loss.LOSSES["mse"].rate(*y.shape)
     for momentum in (0.0, 0.9):
         closed = predict.coefficients(spectrum, f - y, steps, rate, True, momentum)
         solved = flow.coefficients(flow.dense(v["ntk_dd"]), f, y, "mse", steps, 1.0, momentum)

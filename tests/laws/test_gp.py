@@ -22,7 +22,7 @@ def test_reference_values(kind):
     """Mean and covariance at several times and t = infinity, on test and on train points."""
     v = oracle("predict.npz")
     y, nngp, theta = v["y_train"], stored(v, "nngp"), stored(v, kind)
-    rate = float(v["lr"]) * loss.kernel_rate("mse", *y.shape)
+    rate = float(v["lr"]) * loss.LOSSES["mse"].rate(*y.shape)
     steps = np.append(v["t"], np.inf)
     found = gp.ensemble(nngp, theta, y, steps, rate, flow=True)
     assert error(found.mean[:-1], v[f"ens_{kind}_mean"]) < STORED

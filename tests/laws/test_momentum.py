@@ -59,7 +59,7 @@ def test_training_the_linearized_network_is_the_closed_form(k):
 
     f, f_test = (network(model)(params0, a) for a in (x, x_test))
     big, side = empirical.ntk(model, params0, x), empirical.ntk(model, params0, x_test, x)
-    rate = 0.1 * loss.kernel_rate("mse", *y.shape)
+    rate = 0.1 * loss.LOSSES["mse"].rate(*y.shape)
     c = predict.coefficients(predict.spectrum(big), f - y, STEPS, rate, momentum=BETA)
     assert error(np.stack([apply_lin(w, x) for w in omega]), predict.outputs(f, big, c)) < EXACT
     test = np.stack([apply_lin(w, x_test) for w in omega])
@@ -86,7 +86,7 @@ def test_the_flow_is_the_limit_of_small_steps():
 def test_reference_values():
     """Eq. 23 with given kernels, and the discrete recursion of Eq. 21."""
     v = oracle("predict.npz")
-    rate = float(v["lr_mom"]) * loss.kernel_rate("mse", *v["y_train"].shape)
+    rate = float(v["lr_mom"]) * loss.LOSSES["mse"].rate(*v["y_train"].shape)
     spectrum, beta = predict.spectrum(v["ntk_dd"]), float(v["beta_mom"])
     residual = v["fx_train_0"] - v["y_train"]
     for stored, flow in (("ref_mom_mse", True), ("ref_disc_mom_mse", False)):
@@ -95,6 +95,6 @@ def test_reference_values():
             f = predict.outputs(v[f"fx_{split}_0"], v[side], c)
             assert error(f, v[f"{stored}_{split}"]) < ORACLE
     critical = predict.critical_lr(
-        spectrum.values[-1], loss.kernel_rate("mse", *v["y_train"].shape), 0.9
+        spectrum.values[-1], loss.LOSSES["mse"].rate(*v["y_train"].shape), 0.9
     )
     assert critical == pytest.approx(float(v["max_lr_ntk_mom0.9"]), rel=ORACLE)

@@ -23,7 +23,7 @@ LR, STEPS = 0.3, [0, 1, 2, 17, 200]
 
 def closed_form(model, params0, x, y, x_test, steps, lr=LR, flow=False):
     """Outputs on train and test points and weights of the linearized network."""
-    rate = lr * loss.kernel_rate("mse", *y.shape)
+    rate = lr * loss.LOSSES["mse"].rate(*y.shape)
     k_train, k_test = empirical.ntk(model, params0, x), empirical.ntk(model, params0, x_test, x)
     f, f_test = network(model)(params0, x), network(model)(params0, x_test)
     c = predict.coefficients(predict.spectrum(k_train), f - y, steps, rate, flow)
@@ -126,7 +126,7 @@ def test_above_the_critical_rate_gradient_descent_grows_and_below_it_does_not():
     model = fc()
     params0, x, y, x_test = problem(model)
     kernel = predict.spectrum(empirical.ntk(model, params0, x))
-    critical = predict.critical_lr(kernel.values[-1], loss.kernel_rate("mse", *y.shape))
+    critical = predict.critical_lr(kernel.values[-1], loss.LOSSES["mse"].rate(*y.shape))
     sizes = []
     for factor in (0.99, 1.01):
         f = closed_form(model, params0, x, y, x_test, [0, 3000], factor * critical)[0]
@@ -137,7 +137,7 @@ def test_above_the_critical_rate_gradient_descent_grows_and_below_it_does_not():
 def test_reference_values():
     """Flow and discrete steps with given kernels."""
     v = oracle("predict.npz")
-    c0 = loss.kernel_rate("mse", *v["y_train"].shape)
+    c0 = loss.LOSSES["mse"].rate(*v["y_train"].shape)
     residual = v["fx_train_0"] - v["y_train"]
     for name in ("ntk", "nngp"):
         kernel, side = v[f"{name}_dd"], v[f"{name}_td"]
