@@ -198,7 +198,7 @@ def draw(model: Network, key: jax.Array, x: jax.Array) -> dict:
 
 def init(model: Network, key: jax.Array, x: jax.Array) -> dict:
     """What `draw` gives, compiled once for all layers and networks that share a layer's shape."""
-    if model.own:
+    if getattr(model, "own", False):  # else any Flax module
         return _drawn(model, key, x[:1])
     one = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
     return model.lazy_init(key, one, mutable=["params"])["params"]

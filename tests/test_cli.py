@@ -193,7 +193,7 @@ def test_a_traceback_is_there_for_whoever_asks(ntkrepro):
 def test_an_unknown_command_figure_or_data_set_is_told_the_known_ones(ntkrepro, tmp_path):
     refused(ntkrepro("fly"), "fly", "run, plan, status, figures, report, reproduce, list, data")
     refused(ntkrepro("figures", "99"), "99", ", ".join(FIGURES))
-    refused(ntkrepro("data", "prepare", "imagenet"), "imagenet", "cifar10, mnist")
+    refused(ntkrepro("data", "prepare", "imagenet"), "imagenet", "mnist, cifar10")
     refused(ntkrepro("data", "fetch"), "data fetch", "ntkrepro data [prepare NAME]")
     assert not names(tmp_path)
 

@@ -180,7 +180,7 @@ def test_both_spaces_agree_for_any_pytree_and_any_layer(here, overrides):
 def test_convolutions_are_seen(here):
     """On a CPU their steps are not compiled into a loop."""
     found = [
-        setup.prepare(compose(words(name, *npz()))).model.convolves for name in ("Conv", "Pair")
+        setup.prepare(compose(words(name, *npz()))).model.convolutional for name in ("Conv", "Pair")
     ]
     assert found == [True, False]
 

@@ -14,8 +14,8 @@ from ntkrepro import (
     data,
     ensemble,
     experiment,
+    footprint,
     models,
-    packs,
     predict,
     processes,
     records,
@@ -81,7 +81,7 @@ def test_blocks_are_kept_and_a_run_goes_on_where_it_was_cut_off(tmp_path, monkey
     whole = run(compose(tmp_path / "whole")).networks
     chosen = compose(tmp_path / "cut")
     each = 4 * sum(leaf.nbytes for leaf in jax.tree.leaves(prepare(chosen).params0))
-    monkeypatch.setattr(packs, "MEMORY", {jax.default_backend(): 2 * each})
+    monkeypatch.setattr(footprint, "CACHES", {jax.default_backend(): 2 * each})
     real, calls = ensemble.train_block, []
 
     def dies(setup, first, last, path, tick):

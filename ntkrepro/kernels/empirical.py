@@ -209,7 +209,7 @@ def ntk(
     intermediates stay below `memory` bytes (the answer itself is not counted), and shared out over
     the devices where there are several. Raises ValueError for a network with BatchNorm.
     """
-    if model.mixes_examples:
+    if getattr(model, "mixes_examples", False):  # any Flax module has a kernel
         raise ValueError(MIXES)
     size = rows_at_once(model, x1, memory)
     if len(x1) <= size and (x2 is None or len(x2) <= size):
