@@ -5,53 +5,25 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from traceback import walk_tb
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ntkrepro.errors import RunFailed, UserError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import argparse
 
     from omegaconf import DictConfig
 
-    from ntkrepro.config import Experiment
+    from ntkrepro.config.identity import Run
 
-    Task = Callable[[DictConfig], None]
-
-USAGE = """\
-ntkrepro: does this network train like its linearization?
-
-  ntkrepro run [experiment=NAME] [scale=paper|laptop|smoke] [KEY=VALUE ...]
-                                     compute a record (Hydra's grammar: -m sweeps over a,b,c;
-                                     --cfg job shows the config; --help all keys)
-  ntkrepro plan [experiment=NAME] [scale=...] [KEY=VALUE ...]
-                                     before anything runs: FLOPs, memory, time; of a sweep, in all
-  ntkrepro status [experiment=NAME] [KEY=VALUE ...]
-                                     what is done, running, failed, missing
-  ntkrepro figures [4 S2 ...] [scale=...] [KEY=VALUE ...]
-                                     draw figures from records, check the paper's claims
-  ntkrepro report [scale=...]        write results/report/SCALE/index.html and results/claims.md
-  ntkrepro reproduce [scale=...]     run what the report lacks, and report
-  ntkrepro list                      experiments and figures
-  ntkrepro data [prepare NAME]       what is prepared, and where; prepare MNIST or CIFAR-10
-
-Shell completion:  eval "$(ntkrepro -sc install=bash)"
-"""
+    Job = Callable[[DictConfig], None]
 
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 a run failed, 2 bad input."""
-    command, *rest = sys.argv[1:] or ["--help"]
-    if command in ("-h", "--help", "help"):
-        print(USAGE, end="")
-        return
-    if command in ("-sc", "--shell-completion"):
-        return complete(rest)
+    words = sys.argv[1:] or ["--help"]
     try:
-        if command not in COMMANDS:
-            raise UserError(f"{command}: no such command; one of {', '.join(COMMANDS)}")
-        COMMANDS[command](rest)
+        dispatch(*words)
     except UserError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -61,125 +33,96 @@ def main() -> None:
         sys.exit(130)
 
 
-def run(arguments: list[str]) -> None:
-    """One run, or with -m every point of what the arguments and the experiment's `sweep` list.
+def dispatch(command: str, *words: str) -> None:
+    """To the subcommand, which gets its words as a list; those of `run` are left to Hydra."""
+    if command in ("-sc", "--shell-completion"):
+        return complete(list(words))
+    command = "--help" if command == "help" else command
+    if command not in COMMANDS and not command.startswith("-"):
+        raise UserError(f"{command}: no such command; one of {', '.join(COMMANDS)}")
+    options = [word for word in (command, *words) if word.startswith("-")]
+    if command == "run" or not options:
+        return COMMANDS[command].call(list(words))
+    given, _ = parsed([command, *words])
+    if given.version:
+        from importlib.metadata import version
 
-    Raises UserError; a failing point doesn't keep the others from being computed.
+        return print(f"ntkrepro {version('ntkrepro')}")
+    wrong = [word for word in options if word not in MULTIRUN or command not in COMMANDS]
+    if wrong:
+        raise UserError(f"{' '.join(wrong)}: no such option; ntkrepro --help")
+    return COMMANDS[command].call([word for word in words if word not in MULTIRUN])
+
+
+def parsed(words: list[str]) -> "tuple[argparse.Namespace, list[str]]":
+    """By argparse, which writes the help of all commands and of each; and what it doesn't know."""
+    import argparse
+
+    shown = argparse.RawDescriptionHelpFormatter
+    whole = argparse.ArgumentParser(
+        "ntkrepro", description=ABOUT, epilog=COMPLETION, formatter_class=shown
+    )
+    whole.add_argument("--version", action="store_true", help="show the version and exit")
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        own = commands.add_parser(name, help=command.what, description=command.what)
+        own.add_argument("words", nargs="*", metavar=command.takes, help=KEYS)
+    return whole.parse_known_args(words)
+
+
+def run(words: list[str]) -> None:
+    """Compute a record; with -m, each of a grid's.
+
+    Hydra's grammar: -m sweeps over a,b,c and the experiment's own sweep; --cfg job shows the
+    config; --help all keys. A failing point doesn't keep the others from being computed.
     """
-    from ntkrepro import config
+    from ntkrepro.config import compose
+    from ntkrepro.records import store
+    from ntkrepro.sweep.walk import refuse_missing, walk
 
-    sys.argv = ["ntkrepro run", *arguments]  # what provenance records, and Hydra reads
-    config.refuse_unknown(arguments)
-    flags = {word for word in arguments if word.startswith("-")}
-    if not flags or not flags <= {"-m", "--multirun"}:
-        failed: dict[str, UserError] = {}
-        hydra_main(arguments, partial(one, failed=failed))
-        for error in failed.values():
-            raise error
+    command, since = " ".join(["ntkrepro run", *words]), time.time()
+    compose.refuse_unknown(words)
+    flags = {word for word in words if word.startswith("-")}
+    if not flags or not flags <= set(MULTIRUN):
+        composed: list[DictConfig] = []
+        hydra_main(words, composed.append)
+        for config in composed:
+            one = compose.to_run(config)
+            failed = walk([one], since, command)
+            store.remove_empty_folders(one)
+            for error in failed.values():
+                raise error
         return
-    words = [word for word in arguments if word not in flags]
-    hydra = [word for word in words if word.lstrip("+~").startswith("hydra")]
-    words = [word for word in words if word not in hydra]
-    points, since = config.expand(words), time.time()
+    overrides = [word for word in words if word not in flags]
+    hydra = [word for word in overrides if word.lstrip("+~").startswith("hydra")]
+    overrides = [word for word in overrides if word not in hydra]
+    runs, told = compose.expand(overrides), {}
     if hydra:
-        launch(points, hydra, partial(worker, words=words, since=since))
-        told = {}
+        launch(runs, hydra, partial(worker, words=overrides, since=since, command=command))
     else:
-        told = walk(points, since)
-    refuse_missing(points, told)
+        told = walk(runs, since, command)
+    refuse_missing(runs, told)
     if hydra:
-        print(f"all {len(points)} points are there")
+        print(f"all {len(runs)} points are there")
 
 
-def launch(points: "list[Experiment]", hydra: list[str], task: "Task") -> None:
+def launch(runs: "list[Run]", hydra: list[str], job: "Job") -> None:
     """`workers` processes by Hydra's launcher: one job each, all of them walk the same grid."""
-    jobs = ",".join(str(i + 1) for i in range(points[0].workers))
-    hydra_main(["--multirun", f"workers={jobs}", f"results='{points[0].results}'", *hydra], task)
+    first = runs[0].experiment
+    jobs = ",".join(str(i + 1) for i in range(first.workers))
+    hydra_main(["--multirun", f"workers={jobs}", f"results='{first.results}'", *hydra], job)
 
 
-def worker(composed: "DictConfig", words: list[str], since: float) -> None:
+def worker(composed: "DictConfig", words: list[str], since: float, command: str) -> None:
     """One of the processes on a grid. What fails is told at the end by who started it."""
-    from ntkrepro import config
+    from ntkrepro.config.compose import expand
+    from ntkrepro.sweep.walk import walk
 
-    walk(config.expand(words), since)
-
-
-def one(composed: "DictConfig", failed: dict[str, UserError]) -> None:
-    """A single run. Its error goes into `failed`: raised through Hydra it would be told twice."""
-    from ntkrepro import config, records
-
-    try:
-        point = config.to_experiment(composed)
-        failed |= walk([point], time.time())
-        records.remove_empty_folders(point)
-    except UserError as error:
-        failed[""] = error
+    walk(expand(words), since, command)
 
 
-def walk(points: "list[Experiment]", since: float) -> dict[str, UserError]:
-    """Compute the points that have no record yet, tell what each holds; run_id -> why it failed."""
-    from ntkrepro import config, records, state, termination
-    from ntkrepro.summary import summary
-
-    termination.install()
-    names, failed = state.labels(points), {}
-
-    def tell(point: "Experiment", outcome: "Path | UserError") -> None:
-        chosen = names[id(point)]
-        if isinstance(outcome, UserError):
-            failed[config.run_id(point)] = outcome
-            if len(points) > 1:
-                print(f"error: {outcome} ({chosen})", file=sys.stderr)
-            return
-        record = records.read(outcome)
-        assert record
-        print(f"wrote {outcome}{': ' if chosen else ''}{chosen}\n{summary(record)}", flush=True)
-
-    there = [path for point in points if records.is_done(path := records.path_of(point))]
-    if len(points) == 1 and there and (record := records.read(there[0])):
-        print(f"{there[0]} is there already (same config)\n{summary(record)}")
-    elif there:
-        print(f"{len(there)} of {len(points)} points are there already", flush=True)
-    if not all(records.path_of(point).is_file() for point in points):
-        from ntkrepro import grid
-
-        grid.run(points, tell, since)
-    state.tidy(points)
-    return failed
-
-
-def refuse_missing(points: "list[Experiment]", told: dict[str, UserError]) -> None:
-    """Raises UserError that names every point without a record, and why it has none."""
-    from ntkrepro import config, records, state
-
-    names, lines = state.labels(points), []
-    for point in points:
-        if not records.path_of(point).is_file():
-            failure = state.failure(point)
-            why = told.get(config.run_id(point)) or (failure and failure.why) or "no process ended"
-            lines.append(f"{names[id(point)] or point.name}: {why}")
-    if lines:
-        first = next(iter(told.values()), RunFailed())
-        head = f"{len(lines)} of {len(points)} points failed; run again to retry them"
-        raise type(first)("\n  ".join([head, *lines]))
-
-
-def status(arguments: list[str]) -> None:
-    """What is done, running (where, since when), failed (why) and missing."""
-    from ntkrepro import config, state
-
-    refuse = [word for word in arguments if "=" not in word]
-    if refuse:
-        raise UserError(f"status {refuse[0]}: takes KEY=VALUE, as run does")
-    named = any(word.startswith("experiment=") for word in arguments)
-    for name in [None] if named else config.experiments():
-        points = config.expand([*arguments, *([f"experiment={name}"] if name else [])])
-        for group in state.by_experiment(points):
-            print(state.table(group))
-
-
-def hydra_main(arguments: list[str], task: "Task") -> None:
-    """`@hydra.main` over `task`, with Hydra's and its launchers' errors told our way.
+def hydra_main(arguments: list[str], job: "Job") -> None:
+    """`@hydra.main` over `job`, with Hydra's and its launchers' errors told our way.
 
     Raises UserError.
     """
@@ -187,17 +130,18 @@ def hydra_main(arguments: list[str], task: "Task") -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from ntkrepro import config
+    from ntkrepro.config import compose
+    from ntkrepro.config.catalog import configs_dir
 
-    config.register()
-    sys.argv[1:] = arguments
+    compose.register()
+    sys.argv = ["ntkrepro run", *arguments]
     asked = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises where it would print and exit
-    entry = hydra.main(version_base="1.3", config_path=str(config.configs_dir()), config_name="run")
+    entry = hydra.main(version_base="1.3", config_path=str(configs_dir()), config_name="run")
     try:
-        entry(task)()
+        entry(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(config.explain(error, arguments)) from error
+        raise UserError(compose.explain(error, arguments)) from error
     except OSError as error:  # hydra.sweep.dir
         raise RunFailed(f"can't write the results folder: {error}") from error
     except Exception as error:
@@ -213,77 +157,95 @@ def hydra_main(arguments: list[str], task: "Task") -> None:
 
 def from_launcher(error: Exception) -> bool:
     """Whether a launcher raised it: a cluster that refuses the jobs, a worker that was killed."""
+    from traceback import walk_tb  # 8 ms
+
     frames = [frame.f_globals["__name__"] for frame, _ in walk_tb(error.__traceback__)]
     return any(name.startswith("hydra_plugins.") for name in frames)
 
 
-def plan(arguments: list[str]) -> None:
-    """What a run, or an experiment's sweep, will cost. Raises UserError like the run."""
-    from ntkrepro import config
-    from ntkrepro.plan import report
+def plan(words: list[str]) -> None:
+    """What a run, or a sweep, will cost: FLOPs, memory, time, before it runs."""
+    from ntkrepro.config.compose import expand
+    from ntkrepro.plan.table import report
 
-    print(report(config.expand([w for w in arguments if w not in ("-m", "--multirun")])))
-
-
-def figures(arguments: list[str]) -> None:
-    """Draw the named figures (all, if none is named) and print their claims."""
-    from ntkrepro.figures import draw
-
-    names = [word for word in arguments if "=" not in word]
-    draw(names, [word for word in arguments if "=" in word])
+    print(report(expand(words)))
 
 
-def report(arguments: list[str]) -> None:
-    """Write the report of a scale, and the claims of all."""
-    from ntkrepro import report
+def status(words: list[str]) -> None:
+    """What is done, running (where, since when), failed (why) and missing."""
+    from ntkrepro.config.catalog import experiments
+    from ntkrepro.config.compose import expand
+    from ntkrepro.sweep.status import by_experiment, table
 
-    report.report(arguments)
+    refuse = [word for word in words if "=" not in word]
+    if refuse:
+        raise UserError(f"status {refuse[0]}: takes KEY=VALUE, as run does")
+    named = any(word.startswith("experiment=") for word in words)
+    for own in [()] if named else [(f"experiment={name}",) for name in experiments()]:
+        for group in by_experiment(expand([*words, *own])):
+            print(table(group))
 
 
-def reproduce(arguments: list[str]) -> None:
-    """Compute what the report of a scale lacks, then report: in one process, as both read the same
-    grids. What fails keeps nothing else from being computed or shown.
+def figures(words: list[str]) -> None:
+    """Draw figures from records (all, if none is named) and check the paper's claims."""
+    from ntkrepro.figures.save import draw
+
+    draw([word for word in words if "=" not in word], [word for word in words if "=" in word])
+
+
+def report(words: list[str]) -> None:
+    """Write results/report/SCALE/index.html and results/claims.md."""
+    from ntkrepro.report import page
+
+    page.report(words)
+
+
+def reproduce(words: list[str]) -> None:
+    """Run what the report lacks, and report.
+
+    In one process, as both read the same grids. What fails keeps nothing else from being computed
+    or shown.
     """
-    from ntkrepro import report
+    from ntkrepro.report import page
+    from ntkrepro.sweep.walk import refuse_missing, walk
 
-    sys.argv = ["ntkrepro reproduce", *arguments]  # what provenance records
-    points, since = report.points(arguments), time.time()
-    told, code = walk(points, since), 0
+    runs, since, code = page.runs(words), time.time(), 0
+    told = walk(runs, since, " ".join(["ntkrepro reproduce", *words]))
     try:
-        refuse_missing(points, told)
+        refuse_missing(runs, told)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
-    report.report(arguments)
+    page.report(words)
     sys.exit(code)
 
 
-def list_all(arguments: list[str]) -> None:
-    """Experiments with the first line of what each shows, and figures."""
-    if arguments:
-        raise UserError(f"list {' '.join(arguments)}: takes no arguments")
-    from ntkrepro.figures import FIGURES
-    from ntkrepro.listing import listing
+def list_all(words: list[str]) -> None:
+    """Experiments, with the first line of what each shows, and figures."""
+    if words:
+        raise UserError(f"list {' '.join(words)}: takes no arguments")
+    from ntkrepro.config.catalog import listing
+    from ntkrepro.figures.catalog import FIGURES
 
-    print(listing(FIGURES))
+    print(listing())
+    print(f"figures (ntkrepro figures NAME): {' '.join(FIGURES)}")
 
 
-def data(arguments: list[str]) -> None:
-    """Show the data sets, or prepare one."""
-    from ntkrepro import data as sets
+def data(words: list[str]) -> None:
+    """What is prepared, and where; prepare MNIST or CIFAR-10."""
+    from ntkrepro.data import load, tfds
 
-    where = next(
-        (word.partition("=")[2] for word in arguments if word.startswith("data.dir=")), None
-    )
-    words = [word for word in arguments if "=" not in word]
-    if not words:
-        print(f"TFDS folder: {sets.folder(where)}")
-        for line in sets.status(where):
+    folders = [word.partition("=")[2] for word in words if word.startswith("data.dir=")]
+    where = folders[0] if folders else None
+    asked = [word for word in words if "=" not in word]
+    if not asked:
+        print(f"TFDS folder: {tfds.folder(where)}")
+        for line in load.status(where):
             print(f"  {line}")
-    elif words[0] == "prepare" and len(words) == 2:
-        print(sets.prepare(words[1], where))
+    elif asked[0] == "prepare" and len(asked) == 2:
+        print(load.prepare(asked[1], where))
     else:
-        raise UserError(f"data {' '.join(words)}: usage is `ntkrepro data [prepare NAME]`")
+        raise UserError(f"data {' '.join(asked)}: usage is `ntkrepro data [prepare NAME]`")
 
 
 def complete(arguments: list[str]) -> None:
@@ -299,13 +261,39 @@ def complete(arguments: list[str]) -> None:
     hydra_main(["-sc", *arguments], lambda composed: None)
 
 
+class Command(NamedTuple):
+    """A subcommand, the words that it takes, and what it does."""
+
+    call: Callable[[list[str]], None]
+    takes: str
+    what: str
+
+
 COMMANDS = {
-    "run": run,
-    "plan": plan,
-    "status": status,
-    "figures": figures,
-    "report": report,
-    "reproduce": reproduce,
-    "list": list_all,
-    "data": data,
+    "run": Command(
+        run,
+        "KEY=VALUE",
+        "compute a record (Hydra's grammar: -m sweeps over a,b,c; --help: all keys)",
+    ),
+    "plan": Command(
+        plan, "KEY=VALUE", "before anything runs: FLOPs, memory, time; of a sweep, in all"
+    ),
+    "status": Command(status, "KEY=VALUE", "what is done, running, failed, missing"),
+    "figures": Command(
+        figures, "FIGURE|KEY=VALUE", "draw figures from records, check the paper's claims"
+    ),
+    "report": Command(
+        report, "scale=...", "write results/report/SCALE/index.html and results/claims.md"
+    ),
+    "reproduce": Command(reproduce, "scale=...", "run what the report lacks, and report"),
+    "list": Command(list_all, "", "experiments and figures"),
+    "data": Command(
+        data,
+        "prepare NAME|data.dir=FOLDER",
+        "what is prepared, and where; prepare MNIST or CIFAR-10",
+    ),
 }
+ABOUT = "ntkrepro: does this network train like its linearization?"
+KEYS = "experiment=NAME, scale=paper|laptop|smoke, ...; `ntkrepro run --cfg job` shows all keys"
+COMPLETION = 'shell completion:  eval "$(ntkrepro -sc install=bash)"'
+MULTIRUN = ("-m", "--multirun")  # of run; plan takes it too

@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 EVERY = 15.0  # seconds between two lines where there is no terminal
 
-Tick = Callable[..., None]  # tick(step, loss=..., rmse=...)
+Tick = Callable[..., None]  # tick(step) about every second; tick(step, loss=..., rmse=...)
+Say = Callable[[str], None]  # say(line), for the user
 
 
 @contextmanager

@@ -58,18 +58,20 @@ def ours(row: str, repeats: int) -> dict:
     """The same work as peer_kernels.py, by this package."""
     import jax
 
-    from ntkrepro import models
-    from ntkrepro.kernels import analytic, empirical
+    from ntkrepro.networks import architectures, functions
+    from ntkrepro.theory.kernels import analytic, empirical
 
     jax.config.update("jax_default_matmul_precision", "highest")
     kind, *numbers = row.split(":")
     if kind in ("empirical", "cnn"):
         depth, width, points, outputs = map(int, numbers)
-        network, activation = (models.CNN, "tanh") if kind == "cnn" else (models.FC, "relu")
+        network, activation = (
+            (architectures.CNN, "tanh") if kind == "cnn" else (architectures.FC, "relu")
+        )
         model = network(depth, width, outputs, activation, "ntk", 2.0, 0.1)
         shape = (32, 32, 3) if kind == "cnn" else (3072,)
         x = jax.random.normal(jax.random.key(0), (points, *shape))
-        params = models.init(model, jax.random.key(1), x)
+        params = functions.init(model, jax.random.key(1), x)
         work = lambda: empirical.ntk(model, params, x)  # noqa: E731
     else:
         depth, points = int(numbers[1]), int(numbers[2])

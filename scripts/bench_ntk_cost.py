@@ -16,8 +16,9 @@ from statistics import median
 import jax
 import jax.numpy as jnp
 
-from ntkrepro import loss, models
-from ntkrepro.kernels import empirical
+from ntkrepro.networks import architectures, functions
+from ntkrepro.theory import losses
+from ntkrepro.theory.kernels import empirical
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -33,12 +34,14 @@ def main() -> None:
     args = parser.parse_args()
     jax.config.update("jax_default_matmul_precision", "highest")
 
-    model = models.FC(5, 2048, 1, "relu", "ntk", 2.0, 0.1)
+    model = architectures.FC(5, 2048, 1, "relu", "ntk", 2.0, 0.1)
     x = jax.random.normal(jax.random.key(0), (args.points, 3072))
-    params = models.init(model, jax.random.key(1), x)
+    params = functions.init(model, jax.random.key(1), x)
     y = jnp.sign(x[:, :1])
     gradient = jax.jit(
-        jax.value_and_grad(lambda p, x, y: loss.LOSSES["mse"].value(models.apply(model, p, x), y))
+        jax.value_and_grad(
+            lambda p, x, y: losses.LOSSES["mse"].value(functions.apply(model, p, x), y)
+        )
     )
     kernel = jax.jit(partial(empirical.ntk, model))
     works = {"gradient": lambda: gradient(params, x, y), "kernel": lambda: kernel(params, x)}

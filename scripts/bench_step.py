@@ -18,9 +18,11 @@ from statistics import median
 import jax
 import jax.numpy as jnp
 
-from ntkrepro import models, train
-from ntkrepro.loss import LOSSES
-from ntkrepro.weight_space import FEW_OUTPUTS
+from ntkrepro.networks import architectures, functions
+from ntkrepro.programs.weight_space import FEW_OUTPUTS
+from ntkrepro.theory.losses import LOSSES
+from ntkrepro.training import loop
+from ntkrepro.training.recipe import Recipe, Task
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -35,13 +37,13 @@ def products(params: dict, points: int) -> float:
     return 2.0 * points * (3 * sum(weights) - params["layer1"]["w"].size)
 
 
-def stepper(program: train.Program, task: train.Task, name: str, steps: int) -> Callable[[], float]:
+def stepper(recipe: Recipe, task: Task, name: str, steps: int) -> Callable[[], float]:
     """A function that runs `steps` steps of one model and returns the seconds of one."""
-    state = {"now": train.advance(program, task, train.start(program, task, (name,)), 0, 1)}
+    state = {"now": loop.advance(recipe, task, loop.start(recipe, task, (name,)), 0, 1)}
 
     def run() -> float:
         def work() -> object:
-            state["now"] = train.advance(program, task, state["now"], 0, steps)
+            state["now"] = loop.advance(recipe, task, state["now"], 0, steps)
             return state["now"]
 
         return seconds(work) / steps
@@ -64,14 +66,14 @@ def main() -> None:
     jax.config.update("jax_default_matmul_precision", "highest")
 
     key = jax.random.key(0)
-    model = models.FC(args.depth, args.width, args.outputs, "relu", "ntk", 2.0, 0.1)
+    model = architectures.FC(args.depth, args.width, args.outputs, "relu", "ntk", 2.0, 0.1)
     x = jax.random.normal(key, (args.points, args.inputs))
-    params0 = models.init(model, key, x)
+    params0 = functions.init(model, key, x)
     schedule = jnp.tile(jnp.arange(args.points), (args.steps, 1))
     y = jax.nn.one_hot(jnp.argmax(x[:, : args.outputs], -1), args.outputs)
-    full = train.Task(params0, x, y, jnp.asarray(0.01))
+    full = Task(params0, x, y, jnp.asarray(0.01))
     batches = full._replace(schedule=schedule)
-    jvp = train.Program(model, args.loss, momentum=args.momentum)
+    jvp = Recipe(model, args.loss, momentum=args.momentum)
     few = jvp._replace(few=args.outputs <= FEW_OUTPUTS)
     square = jnp.ones((4096, 4096))
     product = jax.jit(jnp.matmul)

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from ntkrepro import config
+from ntkrepro.config.compose import expand
 
 CASES = [
     "experiment=digits",
@@ -32,19 +32,20 @@ CASES = [
 
 
 def planned(words: list[str]) -> dict[str, Any]:
-    from ntkrepro.plan import groups
+    from ntkrepro.plan.plan import groups
 
-    (group,) = groups(config.expand(words))
+    (group,) = groups(expand(words))
     return {"bytes": group.plan.bytes, "seconds": group.seconds, "piece": group.plan.peak.name}
 
 
 def measured(words: list[str]) -> dict[str, float]:
-    from ntkrepro import experiment, records
+    from ntkrepro.programs.run import compute
+    from ntkrepro.records import store
 
     before = psutil.Process().memory_info().rss
     with tempfile.TemporaryDirectory() as folder:
-        (point,) = config.expand([*words, f"results={folder}"])
-        record = records.read(experiment.run(point))
+        (point,) = expand([*words, f"results={folder}"])
+        record = store.read(compute(point))
     assert record
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"bytes": peak - before, "seconds": record.provenance["seconds"]["all"]}

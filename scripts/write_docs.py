@@ -9,12 +9,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ntkrepro import config, figures, report
-from ntkrepro.choices import choices
+from ntkrepro.config.catalog import experiments
+from ntkrepro.figures.gather import gather
+from ntkrepro.report import page
+from ntkrepro.report.marks import choices
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- verdicts: python scripts/write_docs.py -->", "<!-- end of verdicts -->"
-SIGNS = {report.REPRODUCED: "✓", report.FAILED: "✗", report.UNCHECKABLE: "–"}
+SIGNS = {page.REPRODUCED: "✓", page.FAILED: "✗", page.UNCHECKABLE: "–"}
 
 
 def main() -> None:
@@ -41,8 +43,8 @@ def pages() -> dict[Path, str]:
 def verdicts() -> Iterator[str]:
     """A line for each claim: measured value and verdict at both scales."""
     words = [f"results={ROOT / 'results'}"]
-    gathered = figures.gather(report.NAMES, [*words, "scale=laptop"])
-    tables = report.tables(gathered, "laptop", words)
+    gathered = gather(page.NAMES, [*words, "scale=laptop"])
+    tables = page.tables(gathered, "laptop", words)
     found: dict[tuple[str, str], dict[str, str]] = {}
     for scale, checked in tables.items():
         for claim, figure in checked.items():
@@ -52,7 +54,7 @@ def verdicts() -> Iterator[str]:
     yield "| claim | figure | statement | laptop scale | paper scale |"
     yield "| --- | --- | --- | --- | --- |"
     for (name, where), line in sorted(found.items(), key=lambda item: place(item[0])):
-        yield report.row(name, where, line[""], line.get("laptop", ""), line.get("paper", ""))
+        yield page.row(name, where, line[""], line.get("laptop", ""), line.get("paper", ""))
     yield ""
     yield "✓ reproduced, ✗ not reproduced, – not checkable at this scale (when it holds)"
     yield ""
@@ -60,7 +62,7 @@ def verdicts() -> Iterator[str]:
 
 def place(names: tuple[str, str]) -> int:
     """Order of the figures."""
-    return report.NAMES.index(names[1])
+    return page.NAMES.index(names[1])
 
 
 def open_numbers() -> str:
@@ -71,13 +73,13 @@ def open_numbers() -> str:
         "Written by `python scripts/write_docs.py` from the marks in `configs/experiment/*.yaml`, "
         "at the paper's scale; those of the laptop are in `configs/experiment/<name>/laptop.yaml`.",
         "",
-        *(f"- **{mark}** {words}" for mark, words in report.MARKS.items()),
+        *(f"- **{mark}** {words}" for mark, words in page.MARKS.items()),
     ]
-    for name in config.experiments():
+    for name in experiments():
         rows = [choice for choice in choices(name) if choice.open()]
         if rows:
             lines += ["", f"## {name}", "", "| key | value | mark |", "| --- | --- | --- |"]
-            lines += [report.row(f"`{c.key}`", c.value, c.note) for c in rows]
+            lines += [page.row(f"`{c.key}`", c.value, c.note) for c in rows]
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,9 @@ config is meant to change:  python scripts/write_golden.py
 import json
 from pathlib import Path
 
-from ntkrepro import config
+from ntkrepro.config.catalog import experiments
+from ntkrepro.config.compose import expand
+from ntkrepro.config.schema import Scale
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden_ids.json"
 
@@ -16,13 +18,10 @@ def ids() -> dict[str, dict[str, list[str]]]:
     """experiment -> scale -> ids in the sweep's order."""
     return {
         name: {
-            scale.name: [
-                config.run_id(point)
-                for point in config.expand([f"experiment={name}", f"scale={scale.name}"])
-            ]
-            for scale in config.Scale
+            scale.name: [run.id for run in expand([f"experiment={name}", f"scale={scale.name}"])]
+            for scale in Scale
         }
-        for name in config.experiments()
+        for name in experiments()
     }
 
 

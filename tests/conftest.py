@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from ntkrepro import config, data
+from ntkrepro.config.compose import expand
+from ntkrepro.config.identity import Run
+from ntkrepro.data import load, tfds
 from ntkrepro.errors import UserError
+from tests import own
 
 TINY = (  # a run of nothing but start-up and compilation
     "data.train=4",
@@ -40,11 +44,11 @@ def wait_for(ready: Callable[[], object], seconds: float = 120) -> None:
 def tfds_dir() -> Path:
     """The folder that holds the prepared data sets; skips, saying how to prepare what lacks."""
     try:
-        for name in data.TFDS_NAMES:
-            data.prepared(name, None)
+        for name in load.TFDS_NAMES:
+            tfds.prepared(name, None)
     except UserError as error:
         pytest.skip(str(error))
-    return data.folder(None).resolve()
+    return tfds.folder(None).resolve()
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -53,6 +57,12 @@ def few_programs() -> Iterator[None]:
     yield
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()
+
+
+@pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of claims' intervals."""
+    monkeypatch.setattr("ntkrepro.claims.intervals.RESAMPLES", 50)
 
 
 @pytest.fixture
@@ -75,6 +85,21 @@ def ntkrepro(tmp_path: Path) -> Command:
     return command
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A user's folder: nets.py and own.npz, and no module of it is left behind."""
+    (tmp_path / "nets.py").write_text(own.NETS)
+    np.savez(tmp_path / "own.npz", **own.ARRAYS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setattr("ntkrepro.networks.own.LOADED", {})
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
 @pytest.fixture(scope="session")
 def smoke_records(
     tmp_path_factory: pytest.TempPathFactory, worker_id: str
@@ -84,25 +109,25 @@ def smoke_records(
     They are computed at the first call, by one of the processes that test beside each other; skips
     where the experiment's data set isn't prepared.
     """
-    from ntkrepro import grid, records  # JAX: not for tests that do without
+    from ntkrepro.sweep import grid  # JAX: not for tests that do without
 
     temporary = tmp_path_factory.getbasetemp()
     results = (temporary if worker_id == "master" else temporary.parent) / "smoke"
 
     @cache
     def paths(name: str) -> list[Path]:
-        points = config.expand([f"experiment={name}", "scale=smoke", f"results={results}"])
+        runs = expand([f"experiment={name}", "scale=smoke", f"results={results}"])
         failed: list[UserError] = []
 
-        def tell(point: config.Experiment, outcome: Path | UserError) -> None:
+        def tell(run: Run, outcome: Path | UserError) -> None:
             if isinstance(outcome, UserError):
                 failed.append(outcome)
 
-        grid.run(points, tell, time.time())
+        grid.compute_missing(runs, tell, time.time())
         if failed and "ntkrepro data prepare" in str(failed[0]):
             pytest.skip(str(failed[0]))
         assert not failed
-        return [records.path_of(point) for point in points]
+        return [run.path for run in runs]
 
     return paths
 
@@ -112,3 +137,14 @@ def digits(smoke_records: Callable[[str], list[Path]]) -> Path:
     """The record of the default experiment at smoke scale, on embedded data."""
     (path,) = smoke_records("digits")
     return path
+
+
+@pytest.fixture
+def complete(smoke_records: Callable[[str], list[Path]]) -> list[str]:
+    """The words of a report whose runs are all there."""
+    from ntkrepro.figures.catalog import figure
+    from ntkrepro.report.page import NAMES
+
+    needed = sorted({e for name in NAMES for e in figure(name).experiments})
+    results = {smoke_records(experiment)[0].parents[1] for experiment in needed}
+    return ["scale=smoke", f"results={results.pop()}"]

@@ -1,27 +1,18 @@
-"""Figure 2: relative change of weights and kernels during training, against width."""
+"""Figure 2."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from ntkrepro.claims import Claim, change_claims, collect, final
+from ntkrepro.claims.claim import Claim
+from ntkrepro.claims.scaling import change_claims
 from ntkrepro.figures import panels
-from ntkrepro.records import Record
-
-EXPERIMENTS = ("weight_change",)
-PAPER = (
-    "The change in weights scales as 1/√n, that of the empirical Θ̂ and K̂ is bounded by O(1/√n) "
-    "but close to O(1/n) (caption of Figure 2)."
-)
-ALT = (
-    "Three log-log panes. Relative change of each layer's weights against width, and of both "
-    "kernels against width, with dashed references 1/√n and 1/n: all fall with width. Change of "
-    "the tangent kernel against the step, a line for each width: wider lies lower."
-)
+from ntkrepro.figures.catalog import Figure
+from ntkrepro.records.store import Record
+from ntkrepro.records.tables import collect, final
 
 
-def draw(records: dict[str, list[Record]]) -> Figure:
+def draw(records: dict[str, list[Record]]) -> panels.Picture:
     runs = records["weight_change"]
     title = "Figure 2: relative Frobenius change during training"
     figure, axes = panels.grid(1, 3, f"{title}, |D|={runs[0].config['data']['train']}")
@@ -77,3 +68,20 @@ def over_steps(ax: Axes, runs: list[Record]) -> None:
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
     return change_claims(records["weight_change"])
+
+
+FIGURE = Figure(
+    title="Figure 2: relative change of weights and kernels during training, against width",
+    experiments=("weight_change",),
+    draw=draw,
+    claims=claims,
+    paper=(
+        "The change in weights scales as 1/√n, that of the empirical Θ̂ and K̂ is bounded by "
+        "O(1/√n) but close to O(1/n) (caption of Figure 2)."
+    ),
+    alt=(
+        "Three log-log panes. Relative change of each layer's weights against width, and of both "
+        "kernels against width, with dashed references 1/√n and 1/n: all fall with width. Change "
+        "of the tangent kernel against the step, a line for each width: wider lies lower."
+    ),
+)

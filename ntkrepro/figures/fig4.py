@@ -1,34 +1,13 @@
-"""Figure 4: a fully connected ReLU network on binary CIFAR-10 and its linearization, MSE."""
+"""Figure 4."""
 
-from matplotlib.figure import Figure
-
-from ntkrepro import claims as checks
-from ntkrepro.claims import Claim
+from ntkrepro.claims import trajectories
+from ntkrepro.claims.claim import Claim
 from ntkrepro.figures import panels
-from ntkrepro.records import Record
-
-EXPERIMENTS = ("fc_cifar",)
-PAPER = (
-    "Full-batch gradient descent on a network behaves similarly to the analytic dynamics of its "
-    "linearization, for outputs and for individual weights; the empirical kernel gives more "
-    "accurate dynamics than the analytic one (caption of Figure 4, §3.3)."
-)
-ALT = (
-    "Six panes over time on a log axis, network solid and linearization dashed: outputs of train "
-    "points, of test points, and displacements of single weights above; loss, accuracy, and the "
-    "RMSE on test points by empirical and by analytic kernel below."
-)
-WHY = {
-    ("paper", "4d"): (
-        "Single weights follow Eq. 9 early in training only; outputs, loss and accuracy agree to "
-        "the end. At width 512 the median error passes 0.1 at time 1.7 and is 0.43 at time 82 "
-        "(ntkrepro run experiment=fc_cifar). The paper's own caption of Figure S2 calls single "
-        "weights similar where outputs are nearly identical."
-    ),
-}
+from ntkrepro.figures.catalog import Figure
+from ntkrepro.records.store import Record
 
 
-def draw(records: dict[str, list[Record]]) -> Figure:
+def draw(records: dict[str, list[Record]]) -> panels.Picture:
     record = records["fc_cifar"][0]
     return panels.dynamics(record, f"Figure 4: planes and horses, MSE, {panels.settings(record)}")
 
@@ -36,8 +15,26 @@ def draw(records: dict[str, list[Record]]) -> Figure:
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
     record = records["fc_cifar"][0]
     return [
-        checks.empirical_beats_analytic(record),
-        checks.plateau_is_small(record),
-        *checks.loss_and_accuracy_agree(record, "4c", "Figure 4"),
-        checks.weights_follow(record),
+        trajectories.empirical_beats_analytic(record),
+        trajectories.plateau_is_small(record),
+        *trajectories.loss_and_accuracy_agree(record, "4c", "Figure 4"),
+        trajectories.weights_follow(record),
     ]
+
+
+FIGURE = Figure(
+    title="Figure 4: a fully connected ReLU network on binary CIFAR-10 and its linearization, MSE",
+    experiments=("fc_cifar",),
+    draw=draw,
+    claims=claims,
+    paper=(
+        "Full-batch gradient descent on a network behaves similarly to the analytic dynamics of "
+        "its linearization, for outputs and for individual weights; the empirical kernel gives "
+        "more accurate dynamics than the analytic one (caption of Figure 4, §3.3)."
+    ),
+    alt=(
+        "Six panes over time on a log axis, network solid and linearization dashed: outputs of "
+        "train points, of test points, and displacements of single weights above; loss, accuracy, "
+        "and the RMSE on test points by empirical and by analytic kernel below."
+    ),
+)

@@ -1,29 +1,34 @@
-"""Figure 5: a convolutional network and its linearization, full batch with momentum, MSE."""
+"""Figure 5."""
 
-from matplotlib.figure import Figure
-
-from ntkrepro import claims as checks
-from ntkrepro.claims import Claim
+from ntkrepro.claims import trajectories
+from ntkrepro.claims.claim import Claim
 from ntkrepro.figures import panels
-from ntkrepro.records import Record
-
-EXPERIMENTS = ("cnn_cifar",)
-PAPER = (
-    "A convolutional network and its linearization behave similarly when trained by full-batch "
-    "gradient descent with momentum; the linearized model is trained directly (caption of Figure "
-    "5)."
-)
-ALT = (
-    "Six panes over time on a log axis, network solid and linearization dashed: outputs of train "
-    "points, of test points, and displacements of single weights above; loss, accuracy and RMSE "
-    "on test points below."
-)
+from ntkrepro.figures.catalog import Figure
+from ntkrepro.records.store import Record
 
 
-def draw(records: dict[str, list[Record]]) -> Figure:
+def draw(records: dict[str, list[Record]]) -> panels.Picture:
     record = records["cnn_cifar"][0]
     return panels.dynamics(record, f"Figure 5: planes and horses, CNN, {panels.settings(record)}")
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
-    return checks.loss_and_accuracy_agree(records["cnn_cifar"][0], "5a", "Figure 5")
+    return trajectories.loss_and_accuracy_agree(records["cnn_cifar"][0], "5a", "Figure 5")
+
+
+FIGURE = Figure(
+    title="Figure 5: a convolutional network and its linearization, full batch with momentum, MSE",
+    experiments=("cnn_cifar",),
+    draw=draw,
+    claims=claims,
+    paper=(
+        "A convolutional network and its linearization behave similarly when trained by full-batch "
+        "gradient descent with momentum; the linearized model is trained directly (caption of "
+        "Figure 5)."
+    ),
+    alt=(
+        "Six panes over time on a log axis, network solid and linearization dashed: outputs of "
+        "train points, of test points, and displacements of single weights above; loss, accuracy "
+        "and RMSE on test points below."
+    ),
+)

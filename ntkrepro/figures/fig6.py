@@ -1,25 +1,13 @@
-"""Figure 6: momentum, minibatches and cross entropy on all of MNIST, both models trained."""
+"""Figure 6."""
 
-from matplotlib.figure import Figure
-
-from ntkrepro import claims as checks
-from ntkrepro.claims import Claim
+from ntkrepro.claims import trajectories
+from ntkrepro.claims.claim import Claim
 from ntkrepro.figures import panels
-from ntkrepro.records import Record
-
-EXPERIMENTS = ("fc_mnist",)
-PAPER = (
-    "A network and its linearization behave similarly when both are trained by SGD with momentum "
-    "on cross entropy on MNIST (caption of Figure 6)."
-)
-ALT = (
-    "Six panes over time on a log axis, network solid and linearization dashed: all ten logits of "
-    "one train point, of one test point, and displacements of single weights above; loss, "
-    "accuracy and RMSE on test points below."
-)
+from ntkrepro.figures.catalog import Figure
+from ntkrepro.records.store import Record
 
 
-def draw(records: dict[str, list[Record]]) -> Figure:
+def draw(records: dict[str, list[Record]]) -> panels.Picture:
     record = records["fc_mnist"][0]
     return panels.dynamics(record, f"Figure 6: MNIST, cross entropy, {panels.settings(record)}")
 
@@ -27,6 +15,23 @@ def draw(records: dict[str, list[Record]]) -> Figure:
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
     record = records["fc_mnist"][0]
     return [
-        *checks.loss_and_accuracy_agree(record, "6a", "Figure 6"),
-        checks.logits_follow(record),
+        *trajectories.loss_and_accuracy_agree(record, "6a", "Figure 6"),
+        trajectories.logits_follow(record),
     ]
+
+
+FIGURE = Figure(
+    title="Figure 6: momentum, minibatches and cross entropy on all of MNIST, both models trained",
+    experiments=("fc_mnist",),
+    draw=draw,
+    claims=claims,
+    paper=(
+        "A network and its linearization behave similarly when both are trained by SGD with "
+        "momentum on cross entropy on MNIST (caption of Figure 6)."
+    ),
+    alt=(
+        "Six panes over time on a log axis, network solid and linearization dashed: all ten logits "
+        "of one train point, of one test point, and displacements of single weights above; loss, "
+        "accuracy and RMSE on test points below."
+    ),
+)

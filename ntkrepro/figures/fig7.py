@@ -1,30 +1,13 @@
-"""Figure 7: a wide residual network and its linearization, minibatches with momentum, MSE."""
+"""Figure 7."""
 
-from matplotlib.figure import Figure
-
-from ntkrepro import claims as checks
-from ntkrepro.claims import Claim
+from ntkrepro.claims import trajectories
+from ntkrepro.claims.claim import Claim
 from ntkrepro.figures import panels
-from ntkrepro.records import Record
-
-EXPERIMENTS = ("wrn_cifar",)
-PAPER = (
-    "A wide residual network and its linearization behave similarly when both are trained by SGD "
-    "with momentum on MSE on CIFAR-10: strong agreement of the predicted dynamics with the result "
-    "of training (Figure 7, §3.3)."
-)
-ALT = (
-    "Four panes over the step on a log axis, network solid and linearization dashed: outputs of "
-    "train points, outputs of test points, loss and accuracy on both."
-)
-POSTER = (
-    "Loss 0.113 → 0.052 (step 7) → 0.065 (13) → 0.045 (30). At the end, train / test: loss of the "
-    "network 0.019 / 0.026, linearized 0.026 / 0.031; accuracy of the network 0.87 / 0.72, "
-    "linearized about 0.74 / 0.64."
-)
+from ntkrepro.figures.catalog import Figure
+from ntkrepro.records.store import Record
 
 
-def draw(records: dict[str, list[Record]]) -> Figure:
+def draw(records: dict[str, list[Record]]) -> panels.Picture:
     record = records["wrn_cifar"][0]
     figure, axes = panels.grid(2, 2, f"Figure 7: WRN, {panels.settings(record)}")
     for ax, split in zip(axes[0], ("train", "test"), strict=True):
@@ -40,4 +23,26 @@ def draw(records: dict[str, list[Record]]) -> Figure:
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
-    return checks.loss_curves_agree(records["wrn_cifar"][0])
+    return trajectories.loss_curves_agree(records["wrn_cifar"][0])
+
+
+FIGURE = Figure(
+    title="Figure 7: a wide residual network and its linearization, minibatches with momentum, MSE",
+    experiments=("wrn_cifar",),
+    draw=draw,
+    claims=claims,
+    paper=(
+        "A wide residual network and its linearization behave similarly when both are trained by "
+        "SGD with momentum on MSE on CIFAR-10: strong agreement of the predicted dynamics with the "
+        "result of training (Figure 7, §3.3)."
+    ),
+    alt=(
+        "Four panes over the step on a log axis, network solid and linearization dashed: outputs "
+        "of train points, outputs of test points, loss and accuracy on both."
+    ),
+    poster=(
+        "Loss 0.113 → 0.052 (step 7) → 0.065 (13) → 0.045 (30). At the end, train / test: loss of "
+        "the network 0.019 / 0.026, linearized 0.026 / 0.031; accuracy of the network 0.87 / 0.72, "
+        "linearized about 0.74 / 0.64."
+    ),
+)

@@ -1,42 +1,15 @@
-"""Figure 8: final test RMSE between network and linearization, against width."""
+"""Figure 8."""
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from ntkrepro.claims import Claim, final_rmse, rmse_claims
+from ntkrepro.claims.claim import Claim
+from ntkrepro.claims.scaling import rmse_claims
 from ntkrepro.figures import panels
-from ntkrepro.records import Record
+from ntkrepro.figures.catalog import Figure
+from ntkrepro.records.store import Record
+from ntkrepro.records.tables import final_rmse
 
-EXPERIMENTS = ("rmse_fc_depth", "rmse_fc_data", "rmse_cnn", "rmse_wrn")
-PARTS = True
-PAPER = (
-    "As the width grows the final RMSE decreases, approximately as 1/N for fully connected "
-    "networks, with more ambiguous scaling for convolutional and wide residual ones; it grows "
-    "approximately linearly in the size of the data set (Figure 8, §3.4)."
-)
-ALT = (
-    "Four log-log panes of the final RMSE on test points against width, with fitted exponents and "
-    "a dashed reference 1/n: fully connected networks by depth and by data-set size, "
-    "convolutional networks by depth, wide residual networks by blocks in a group."
-)
-DEEP = (
-    "ReLU's kink. With tanh the slopes are -0.89 (-1.02 to -0.75) at L=4, -0.88 (-0.98 to -0.79) "
-    "at L=8, -0.76 (-0.86 to -0.65) at L=16. With the paper's ReLU they stay above -0.7 with more "
-    "networks (8 seeds, widths 64 to 512: -0.54 at L=8, -0.58 at L=16), with a fifth of the rate "
-    "(-0.54 at L=8) and with widths up to 4096 (scale=paper). ntkrepro run -m "
-    "experiment=rmse_fc_depth model.depth=8,16 model.width=64,128,256,512 seed=range(0,8), the "
-    "same with model.activation=tanh, and with optimizer.lr_over_critical=0.1 "
-    "optimizer.steps=16384; L=4 with tanh: model.width=128,256,512,1024 seed=range(0,6)."
-)
-LARGE = (
-    "Narrow networks saturate: from |D|=512 on the RMSE, 0.5 to 0.75, nears the rms of the outputs "
-    "themselves, 1.0 to 1.1. Up to |D|=256 the slopes are 0.85 (0.71 to 0.98) at n=64 and 0.74 "
-    "(0.63 to 0.86) at n=128, of the same runs."
-)
-WHY = {("laptop", f"8a L={depth}"): DEEP for depth in (8, 16)}
-WHY |= {("paper", f"8a L={depth}"): DEEP for depth in (4, 8, 16)}
-WHY |= {("paper", f"8b n={width}"): LARGE for width in (64, 128)}
 PANES = {  # experiment -> title, what tells its lines apart, its symbol
     "rmse_fc_depth": ("fully connected, by depth", "depth", "L"),
     "rmse_fc_data": ("fully connected, by data-set size", "train", "|D|"),
@@ -45,7 +18,7 @@ PANES = {  # experiment -> title, what tells its lines apart, its symbol
 }
 
 
-def draw(records: dict[str, list[Record]]) -> Figure:
+def draw(records: dict[str, list[Record]]) -> panels.Picture:
     fraction = next(iter(records.values()))[0].config["optimizer"]["lr_over_critical"]
     title = "Figure 8: final RMSE to the linearization on test points"
     figure, axes = panels.grid(2, 2, rf"{title}, $\eta={fraction:g}\,\eta_c$", height=3.0)
@@ -80,3 +53,22 @@ def against_width(ax: Axes, runs: list[Record], title: str, by: str, symbol: str
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
     return rmse_claims(records)
+
+
+FIGURE = Figure(
+    title="Figure 8: final test RMSE between network and linearization, against width",
+    experiments=("rmse_fc_depth", "rmse_fc_data", "rmse_cnn", "rmse_wrn"),
+    draw=draw,
+    claims=claims,
+    paper=(
+        "As the width grows the final RMSE decreases, approximately as 1/N for fully connected "
+        "networks, with more ambiguous scaling for convolutional and wide residual ones; it grows "
+        "approximately linearly in the size of the data set (Figure 8, §3.4)."
+    ),
+    alt=(
+        "Four log-log panes of the final RMSE on test points against width, with fitted exponents "
+        "and a dashed reference 1/n: fully connected networks by depth and by data-set size, "
+        "convolutional networks by depth, wide residual networks by blocks in a group."
+    ),
+    panes=True,
+)

@@ -1,25 +1,13 @@
-"""Figure F1, not in the paper: both sides of SM F's bound (Eq. S48) along the run of Figure 4."""
+"""Figure F1."""
 
-from matplotlib.figure import Figure
-
-from ntkrepro import bound
-from ntkrepro.claims import Claim
+from ntkrepro.claims import bound
+from ntkrepro.claims.claim import Claim
 from ntkrepro.figures import panels
-from ntkrepro.records import Record
-
-EXPERIMENTS = ("fc_cifar",)
-PAPER = (
-    "On the train points, the distance of a network's residuals from those of its linearization "
-    "is bounded by Eq. S48, through the change of the tangent kernel on the way (SM F)."
-)
-ALT = (
-    "Two panes over time on a log axis: the measured distance of network and linearization below "
-    "the dashed bound, which soon grows out of the pane; and the change of the tangent kernel in "
-    "the operator norm."
-)
+from ntkrepro.figures.catalog import Figure
+from ntkrepro.records.store import Record
 
 
-def draw(records: dict[str, list[Record]]) -> Figure:
+def draw(records: dict[str, list[Record]]) -> panels.Picture:
     record = records["fc_cifar"][0]
     figure, axes = panels.grid(1, 2, f"Eq. S48: {panels.settings(record)}")
     sides, (left, right) = bound.sides(record).iloc[1:], axes[0]
@@ -36,3 +24,24 @@ def draw(records: dict[str, list[Record]]) -> Figure:
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
     return [bound.claim(records["fc_cifar"][0])]
+
+
+FIGURE = Figure(
+    title=(
+        "Figure F1, not in the paper: both sides of SM F's bound (Eq. S48) along the "
+        "run of Figure 4"
+    ),
+    experiments=("fc_cifar",),
+    draw=draw,
+    claims=claims,
+    paper=(
+        "On the train points, the distance of a network's residuals from those of its "
+        "linearization is bounded by Eq. S48, through the change of the tangent kernel on the way "
+        "(SM F)."
+    ),
+    alt=(
+        "Two panes over time on a log axis: the measured distance of network and linearization "
+        "below the dashed bound, which soon grows out of the pane; and the change of the tangent "
+        "kernel in the operator norm."
+    ),
+)

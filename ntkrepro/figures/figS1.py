@@ -1,28 +1,18 @@
-"""Figure S1: both parametrizations end alike across data sets, activations and losses."""
+"""Figure S1."""
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from ntkrepro import parametrizations
-from ntkrepro.claims import Claim
+from ntkrepro.claims import parametrizations
+from ntkrepro.claims.claim import Claim
 from ntkrepro.figures import panels
-from ntkrepro.records import Record
+from ntkrepro.figures.catalog import Figure
+from ntkrepro.records.store import Record
 
-EXPERIMENTS = ("parametrization",)
-PAPER = (
-    "Across data sets, activations and losses, models of both parametrizations perform similarly "
-    "for the same normalized learning rate η_std = η_NTK / n (Figure S1, SM E)."
-)
-ALT = (
-    "Two panes, final test accuracy and final test loss: a column for each choice of loss, data "
-    "set and activation, circles for the NTK parametrization and triangles for the standard one, "
-    "close to each other in every column."
-)
 MARKS = {"ntk": ("o", "NTK", "C0"), "standard": ("^", "standard", "C1")}
 
 
-def draw(records: dict[str, list[Record]]) -> Figure:
+def draw(records: dict[str, list[Record]]) -> panels.Picture:
     runs = records["parametrization"]
     model, data = (runs[0].config[key] for key in ("model", "data"))
     title = "Figure S1: NTK and standard parametrization"
@@ -50,3 +40,20 @@ def ends(ax: Axes, runs: list[Record], quantity: str) -> None:
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
     return parametrizations.claims(records["parametrization"])
+
+
+FIGURE = Figure(
+    title="Figure S1: both parametrizations end alike across data sets, activations and losses",
+    experiments=("parametrization",),
+    draw=draw,
+    claims=claims,
+    paper=(
+        "Across data sets, activations and losses, models of both parametrizations perform "
+        "similarly for the same normalized learning rate η_std = η_NTK / n (Figure S1, SM E)."
+    ),
+    alt=(
+        "Two panes, final test accuracy and final test loss: a column for each choice of loss, "
+        "data set and activation, circles for the NTK parametrization and triangles for the "
+        "standard one, close to each other in every column."
+    ),
+)

@@ -1,25 +1,13 @@
-"""Figure S2: as Figure 4 in the standard parametrization (SM E)."""
+"""Figure S2."""
 
-from matplotlib.figure import Figure
-
-from ntkrepro import claims as checks
-from ntkrepro.claims import Claim
+from ntkrepro.claims import trajectories
+from ntkrepro.claims.claim import Claim
 from ntkrepro.figures import panels
-from ntkrepro.records import Record
-
-EXPERIMENTS = ("fc_cifar_standard",)
-PAPER = (
-    "In the standard parametrization, too, exact and experimental dynamics are nearly identical "
-    "for network outputs, and are similar for individual weights (caption of Figure S2)."
-)
-ALT = (
-    "Six panes over time on a log axis, network solid and linearization dashed: outputs of train "
-    "points, of test points, and displacements of single weights above; loss, accuracy and RMSE "
-    "on test points below."
-)
+from ntkrepro.figures.catalog import Figure
+from ntkrepro.records.store import Record
 
 
-def draw(records: dict[str, list[Record]]) -> Figure:
+def draw(records: dict[str, list[Record]]) -> panels.Picture:
     record = records["fc_cifar_standard"][0]
     return panels.dynamics(
         record, f"Figure S2: standard parametrization, {panels.settings(record)}"
@@ -27,4 +15,22 @@ def draw(records: dict[str, list[Record]]) -> Figure:
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
-    return checks.loss_and_accuracy_agree(records["fc_cifar_standard"][0], "S2a", "Figure S2")
+    return trajectories.loss_and_accuracy_agree(records["fc_cifar_standard"][0], "S2a", "Figure S2")
+
+
+FIGURE = Figure(
+    title="Figure S2: as Figure 4 in the standard parametrization (SM E)",
+    experiments=("fc_cifar_standard",),
+    draw=draw,
+    claims=claims,
+    paper=(
+        "In the standard parametrization, too, exact and experimental dynamics are nearly "
+        "identical for network outputs, and are similar for individual weights (caption of Figure "
+        "S2)."
+    ),
+    alt=(
+        "Six panes over time on a log axis, network solid and linearization dashed: outputs of "
+        "train points, of test points, and displacements of single weights above; loss, accuracy "
+        "and RMSE on test points below."
+    ),
+)

@@ -1,28 +1,15 @@
-"""Figure S4: the functions of Figure 3's networks themselves."""
+"""Figure S4."""
 
-from matplotlib.figure import Figure
-
-from ntkrepro import processes
-from ntkrepro.claims import Claim
+from ntkrepro.claims import ensembles
 from ntkrepro.figures import panels
-from ntkrepro.figures.fig3 import EXPERIMENTS, trained
-from ntkrepro.records import Record
-
-__all__ = ["EXPERIMENTS", "claims", "draw"]
-
-PAPER = (
-    "The functions learned for 100 different initializations, in the configuration of Figure 3 "
-    "(caption of Figure S4)."
-)
-ALT = (
-    "A pane for each of four steps: the outputs of all networks of Figure 3 as thin lines against "
-    "alpha, drawn together at the two train points as training goes on."
-)
+from ntkrepro.figures.catalog import Figure
+from ntkrepro.figures.fig3 import trained
+from ntkrepro.records.store import Record
 
 
-def draw(records: dict[str, list[Record]]) -> Figure:
+def draw(records: dict[str, list[Record]]) -> panels.Picture:
     record = trained(records)
-    seen = processes.path(record)
+    seen = ensembles.members(record)
     title = f"Figure S4: {seen.networks.shape[1]} networks, {panels.settings(record)}"
     figure, axes = panels.grid(1, len(seen.steps), title)
     for t, ax in enumerate(axes[0]):
@@ -33,6 +20,16 @@ def draw(records: dict[str, list[Record]]) -> Figure:
     return figure
 
 
-def claims(records: dict[str, list[Record]]) -> list[Claim]:
-    """None of its own: those of Figure 3 are on these functions."""
-    return []
+FIGURE = Figure(
+    title="Figure S4: the functions of Figure 3's networks themselves",
+    experiments=("ensemble",),
+    draw=draw,
+    paper=(
+        "The functions learned for 100 different initializations, in the configuration of Figure 3 "
+        "(caption of Figure S4)."
+    ),
+    alt=(
+        "A pane for each of four steps: the outputs of all networks of Figure 3 as thin lines "
+        "against alpha, drawn together at the two train points as training goes on."
+    ),
+)

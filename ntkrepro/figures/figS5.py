@@ -1,29 +1,19 @@
-"""Figure S5: logits under cross entropy leave their linearization later in wider networks."""
+"""Figure S5."""
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from ntkrepro import claims as checks
-from ntkrepro.claims import Claim, deviation, linear_model, table
+from ntkrepro.claims import trajectories
+from ntkrepro.claims.claim import Claim
+from ntkrepro.claims.trajectories import deviation
 from ntkrepro.figures import panels
-from ntkrepro.records import Record
+from ntkrepro.figures.catalog import Figure
+from ntkrepro.records.store import Record
+from ntkrepro.records.tables import linear_model, table
 
-EXPERIMENTS = ("fc_cifar_xent",)
-PAPER = (
-    "Logits under cross entropy diverge at late times. If they deviate from the linearization "
-    "early, as in narrow networks, the deviation at late times can be large; wider networks "
-    "deviate later (caption of Figure S5)."
-)
-ALT = (
-    "Six panes against the step on a log axis, the narrowest network above and the widest below: "
-    "logits of train points and of test points, network solid and linearization dashed, and the "
-    "relative deviation of the two, which passes the dotted line at 10 % later in the wide "
-    "network."
-)
 POINTS = 3  # whose logits are shown
 
 
-def draw(records: dict[str, list[Record]]) -> Figure:
+def draw(records: dict[str, list[Record]]) -> panels.Picture:
     """A row for the narrowest and one for the widest: logits on train and test, their deviation."""
     runs = sorted(records["fc_cifar_xent"], key=lambda r: (r.config["model"]["width"], seed(r)))
     widest = [r for r in runs if r.config["model"]["width"] == runs[-1].config["model"]["width"]]
@@ -71,4 +61,23 @@ def deviations(ax: Axes, record: Record, name: str) -> None:
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
-    return [checks.wider_deviates_later(records["fc_cifar_xent"])]
+    return [trajectories.wider_deviates_later(records["fc_cifar_xent"])]
+
+
+FIGURE = Figure(
+    title="Figure S5: logits under cross entropy leave their linearization later in wider networks",
+    experiments=("fc_cifar_xent",),
+    draw=draw,
+    claims=claims,
+    paper=(
+        "Logits under cross entropy diverge at late times. If they deviate from the linearization "
+        "early, as in narrow networks, the deviation at late times can be large; wider networks "
+        "deviate later (caption of Figure S5)."
+    ),
+    alt=(
+        "Six panes against the step on a log axis, the narrowest network above and the widest "
+        "below: logits of train points and of test points, network solid and linearization dashed, "
+        "and the relative deviation of the two, which passes the dotted line at 10 % later in the "
+        "wide network."
+    ),
+)

@@ -12,17 +12,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Picture
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatterMathtext, LogLocator
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ntkrepro import slopes
-from ntkrepro.claims import collect, linear_model, outputs_per_example, series, table
-from ntkrepro.config import Experiment, as_dict
+from ntkrepro.claims import intervals
+from ntkrepro.config.identity import as_dict
+from ntkrepro.config.schema import Experiment
 from ntkrepro.files import atomic
-from ntkrepro.records import Record
+from ntkrepro.records.store import Record
+from ntkrepro.records.tables import collect, linear_model, outputs_per_example, series, table
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
 LINES = 5  # examples or weights in a pane
@@ -33,7 +34,7 @@ NAMES = {
 }
 
 
-def grid(rows: int, columns: int, title: str, height: float = 2.7) -> tuple[Figure, np.ndarray]:
+def grid(rows: int, columns: int, title: str, height: float = 2.7) -> tuple[Picture, np.ndarray]:
     """Figure and its axes [rows, columns] in the shared style; `height` of a row in inches."""
     plt.style.use(STYLE)
     size = (3.4 * columns, height * rows)
@@ -42,7 +43,7 @@ def grid(rows: int, columns: int, title: str, height: float = 2.7) -> tuple[Figu
     return figure, axes
 
 
-def save(figure: Figure, target: Path, runs: str) -> None:
+def save(figure: Picture, target: Path, runs: str) -> None:
     """<target>.png, which names the runs that it shows, and <target>.pdf.
 
     Without a date: same records, same bytes. 256 colours make the PNG a quarter as large.
@@ -150,7 +151,7 @@ def rmse(ax: Axes, record: Record) -> None:
     ax.legend()
 
 
-def dynamics(record: Record, title: str) -> Figure:
+def dynamics(record: Record, title: str) -> Picture:
     """The six panes of Figures 4, 6 and S2: outputs, outputs, weights; loss, accuracy, RMSE.
 
     Of more than one output, all those of one point are shown.
@@ -201,7 +202,7 @@ def power(ax: Axes, x: np.ndarray, anchor: float, exponent: float, label: str) -
 
 def exponent(rows: pd.DataFrame, x: str) -> str:
     """n^slope of a power law through the rows' values."""
-    slope = slopes.of(rows, x).value
+    slope = intervals.slope(rows, x).value
     return "" if np.isnan(slope) else f"$n^{{{slope:.2f}}}$"
 
 
@@ -237,7 +238,7 @@ def kernel_error(ax: Axes, records: list[Record], kernel: str, depth: int) -> No
     log_log(ax, rf"${name}$, L={depth}", "width n", ylabel)
 
 
-def shared_legend(figure: Figure, ax: Axes) -> None:
+def shared_legend(figure: Picture, ax: Axes) -> None:
     """One legend for panes that share their lines, to the right of them."""
     handles, labels = ax.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center")

@@ -6,18 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkrepro.kernels import empirical
-from tests.laws.common import (
-    EXACT,
-    ORACLE,
-    SINGLE,
-    error,
-    fc,
-    network,
-    oracle,
-    oracle_params,
-    problem,
-)
+from ntkrepro.networks.layers import Dense
+from ntkrepro.theory.kernels import empirical
+from tests.laws.common import EXACT, SINGLE, error, fc, jacobian_kernel, network, problem
+from tests.oracles import ORACLE, oracle, oracle_params
 
 cases = pytest.mark.parametrize(
     ("parametrization", "b_var", "k"),
@@ -29,16 +21,6 @@ cases = pytest.mark.parametrize(
         ("ntk", 0.1, 10),
     ],
 )
-
-
-def jacobian_kernel(model, params, x1, x2):
-    """J J^T from reverse mode, [n, k, m, k]."""
-
-    def rows(x):
-        leaves = jax.tree.leaves(jax.jacrev(lambda p: network(model)(p, x))(params))
-        return jnp.concatenate([leaf.reshape(*leaf.shape[:2], -1) for leaf in leaves], axis=-1)
-
-    return jnp.tensordot(rows(x1), rows(x2), [[2], [2]])
 
 
 def product_kernel(model, params, x1, x2):
@@ -108,8 +90,6 @@ class Scaled(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        from ntkrepro.models import Dense
-
         scale = self.param("scale", nn.initializers.normal(1.0), (8,), x.dtype)
         x = scale * jnp.tanh(Dense(8, "ntk", 1.5, 0.1, name="layer1")(x))
         return Dense(self.outputs, "ntk", 1.5, 0.1, name="readout")(x)

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ntkrepro import gp, loss, predict
-from ntkrepro.kernels import analytic
-from tests.laws.common import EXACT, error, oracle
+from ntkrepro.theory import dynamics, gaussian_process, losses
+from ntkrepro.theory.kernels import analytic
+from tests.laws.common import EXACT, error
+from tests.oracles import oracle
 
 STORED = 1e-8
 
 
 def stored(v, name):
-    return gp.Blocks(*(v[f"{name}_{part}"] for part in ("dd", "td", "tt")))
+    return gaussian_process.Blocks(*(v[f"{name}_{part}"] for part in ("dd", "td", "tt")))
 
 
 @pytest.mark.parametrize("kind", ["ntk", "nngp"])
@@ -22,22 +23,24 @@ def test_reference_values(kind):
     """Mean and covariance at several times and t = infinity, on test and on train points."""
     v = oracle("predict.npz")
     y, nngp, theta = v["y_train"], stored(v, "nngp"), stored(v, kind)
-    rate = float(v["lr"]) * loss.LOSSES["mse"].rate(*y.shape)
+    rate = float(v["lr"]) * losses.LOSSES["mse"].rate(*y.shape)
     steps = np.append(v["t"], np.inf)
-    found = gp.ensemble(nngp, theta, y, steps, rate, flow=True)
+    found = gaussian_process.ensemble(nngp, theta, y, steps, rate, flow=True)
     assert error(found.mean[:-1], v[f"ens_{kind}_mean"]) < STORED
     assert error(found.covariance[:-1], v[f"ens_{kind}_cov"]) < STORED
     assert error(found.mean[-1], v[f"ens_{kind}_mean_inf"]) < STORED
     assert error(found.covariance[-1], v[f"ens_{kind}_cov_inf"]) < STORED
-    on_train = [gp.Blocks(k.train_train, k.train_train, k.train_train) for k in (nngp, theta)]
-    found = gp.ensemble(*on_train, y, v["t"], rate, flow=True)
+    on_train = [
+        gaussian_process.Blocks(k.train_train, k.train_train, k.train_train) for k in (nngp, theta)
+    ]
+    found = gaussian_process.ensemble(*on_train, y, v["t"], rate, flow=True)
     assert error(found.mean, v[f"ens_{kind}_train_mean"]) < STORED
     assert error(found.covariance, v[f"ens_{kind}_train_cov"]) < STORED
 
 
 def test_reference_values_of_the_posterior():
     v = oracle("predict.npz")
-    found = gp.posterior(stored(v, "nngp"), v["y_train"])
+    found = gaussian_process.posterior(stored(v, "nngp"), v["y_train"])
     assert error(found.mean[0], v["gp_nngp_mean"]) < STORED
     assert error(found.covariance[0], v["gp_nngp_cov"]) < STORED
 
@@ -46,28 +49,28 @@ def kernels(n=8, m=5, d=3, seed=0):
     x = np.random.default_rng(seed).standard_normal((n + m, d))
     with jax.enable_x64(True):
         k = analytic.fc(jnp.asarray(x), depth=2, activation="tanh", w_var=1.5, b_var=0.1)
-    return gp.blocks(k.nngp, n), gp.blocks(k.ntk, n)
+    return gaussian_process.blocks(k.nngp, n), gaussian_process.blocks(k.ntk, n)
 
 
 def test_it_starts_at_the_prior():
     nngp, theta = kernels()
-    start = gp.ensemble(nngp, theta, np.ones((8, 1)), [0], 0.1)
+    start = gaussian_process.ensemble(nngp, theta, np.ones((8, 1)), [0], 0.1)
     assert error(start.covariance[0], nngp.test_test) < EXACT
     assert np.abs(start.mean).max() == 0
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_a_member_of_the_ensemble_is_a_linearized_network(momentum):
-    """f_t = f_0 - A_t (f_0(X) - y) is what predict.py's closed form gives for that f_0."""
+    """f_t = f_0 - A_t (f_0(X) - y) is what dynamics.py's closed form gives for that f_0."""
     theta = kernels()[1]
     rng = np.random.default_rng(1)
     f0, f0_test, y = (rng.standard_normal((size, 1)) for size in (8, 5, 8))
     steps = [0, 3, 40]
-    c = predict.coefficients(
-        predict.spectrum(theta.train_train), f0 - y, steps, 0.1, momentum=momentum
+    c = dynamics.coefficients(
+        dynamics.spectrum(theta.train_train), f0 - y, steps, 0.1, momentum=momentum
     )
-    expected = predict.outputs(f0_test, theta.test_train, c)
-    a = gp.responses(theta, steps, 0.1, momentum=momentum)
+    expected = dynamics.outputs(f0_test, theta.test_train, c)
+    a = gaussian_process.responses(theta, steps, 0.1, momentum=momentum)
     assert error(f0_test - a @ (f0 - y), expected) < EXACT
 
 
@@ -77,10 +80,10 @@ def test_singular_kernels_give_no_negative_variance():
     x = np.concatenate([x, x[:3], x[:4], x[:1] + 1e-9])
     with jax.enable_x64(True):
         k = analytic.fc(jnp.asarray(x), depth=1, activation="relu", w_var=2.0, b_var=0.0)
-    nngp, theta = gp.blocks(k.nngp, 9), gp.blocks(k.ntk, 9)
+    nngp, theta = gaussian_process.blocks(k.nngp, 9), gaussian_process.blocks(k.ntk, 9)
     y = np.ones((9, 1))
     for kernel in (nngp, theta):
-        found = gp.ensemble(nngp, kernel, y, [0, 10, 1e6, np.inf], 0.05)
+        found = gaussian_process.ensemble(nngp, kernel, y, [0, 10, 1e6, np.inf], 0.05)
         assert np.isfinite(found.mean).all()
         assert (np.einsum("tii->ti", found.covariance) >= 0).all()
         assert found.std[-1].max() < 1e-4  # all test points are train points
@@ -91,11 +94,11 @@ def test_draws_of_the_linearized_model_from_the_prior_reproduce_the_equations():
     """2,000 draws; two-sided tests of 5 means and 5 variances, false alarms below 1 in 1,000."""
     nngp, theta = kernels()
     y, steps, count = np.sin(np.arange(8.0))[:, None], [25], 2000
-    root = gp.square_root(gp.joint(nngp))
+    root = gaussian_process.square_root(gaussian_process.joint(nngp))
     f0 = root @ np.random.default_rng(2).standard_normal((len(root), count))
-    c = predict.coefficients(predict.spectrum(theta.train_train), f0[5:] - y, steps, 0.3)
-    f = predict.outputs(f0[:5], theta.test_train, c)[0]
-    exact = gp.ensemble(nngp, theta, y, steps, 0.3)
+    c = dynamics.coefficients(dynamics.spectrum(theta.train_train), f0[5:] - y, steps, 0.3)
+    f = dynamics.outputs(f0[:5], theta.test_train, c)[0]
+    exact = gaussian_process.ensemble(nngp, theta, y, steps, 0.3)
     alarm = 1e-3 / 10 / 2
     mean, std = exact.mean[0, :, 0], exact.std[0]
     t = (f.mean(1) - mean) / (f.std(1, ddof=1) / np.sqrt(count))
@@ -103,14 +106,14 @@ def test_draws_of_the_linearized_model_from_the_prior_reproduce_the_equations():
     ratio = (count - 1) * f.var(1, ddof=1) / std**2
     low, high = (stats.chi2.ppf(q, count - 1) for q in (alarm, 1 - alarm))
     assert low < ratio.min() < ratio.max() < high
-    wrong = gp.ensemble(nngp, nngp, y, steps, 0.3)
+    wrong = gaussian_process.ensemble(nngp, nngp, y, steps, 0.3)
     assert np.abs(t + (mean - wrong.mean[0, :, 0]) / (std / np.sqrt(count))).max() > 5
 
 
 def test_samples_have_the_mean_and_the_covariance():
     nngp, theta = kernels()
-    exact = gp.ensemble(nngp, theta, np.ones((8, 1)), [0, 30], 0.3)
-    drawn = gp.sample(exact, 4000, seed=0)[..., 0]
+    exact = gaussian_process.ensemble(nngp, theta, np.ones((8, 1)), [0, 30], 0.3)
+    drawn = gaussian_process.sample(exact, 4000, seed=0)[..., 0]
     assert error(drawn.mean(0), exact.mean[..., 0]) < 0.1
     for t in range(2):
         assert error(np.cov(drawn[:, t].T), exact.covariance[t]) < 0.1

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from ntkrepro import config, models
+from ntkrepro.config.compose import compose
+from ntkrepro.networks import architectures, functions
 from tests.laws.common import EXACT, error, fc, network, problem
 
 PHI = {
@@ -45,7 +46,7 @@ def test_no_bias_without_variance():
 def test_a_seed_names_one_network_in_both_precisions():
     model = fc()
     double, x, *_ = problem(model)
-    single = models.init(model, jax.random.key(0), x.astype(jnp.float32))
+    single = functions.init(model, jax.random.key(0), x.astype(jnp.float32))
     same = jax.tree.map(lambda a, b: bool((a == b).all()), double, single)
     assert all(jax.tree.leaves(same))
     assert double["layer1"]["w"].dtype == jnp.float64
@@ -59,7 +60,7 @@ def test_output_variance_does_not_depend_on_width(parametrization):
         model = fc(width=width, parametrization=parametrization)
         x = problem(model)[1][:1]
         keys = jax.random.split(jax.random.key(1), 400)
-        f = jax.vmap(lambda key, m=model, x=x: network(m)(models.init(m, key, x), x))(keys)
+        f = jax.vmap(lambda key, m=model, x=x: network(m)(functions.init(m, key, x), x))(keys)
         variances.append(float((f**2).mean()))
     assert variances[0] == pytest.approx(variances[1], rel=0.3)
 
@@ -67,9 +68,12 @@ def test_output_variance_does_not_depend_on_width(parametrization):
 @pytest.mark.parametrize("architecture", ["fc", "cnn", "wrn"])
 def test_initial_parameters_are_those_that_flax_draws(architecture):
     """To the bit, though no layer is run to draw them."""
-    experiment = config.compose(["scale=smoke", f"experiment={architecture}_cifar"])
+    experiment = compose(["scale=smoke", f"experiment={architecture}_cifar"]).experiment
     x = jnp.ones((2, 12) if architecture == "fc" else (2, 8, 8, 3))
-    model, key = models.build(experiment.model, x[0].size, 2, x), jax.random.key(3)
-    ours, flax = models.init(model, key, x), jax.jit(models.draw, static_argnums=0)(model, key, x)
+    model, key = architectures.build(experiment.model, x[0].size, 2, x), jax.random.key(3)
+    ours, flax = (
+        functions.init(model, key, x),
+        jax.jit(functions.draw, static_argnums=0)(model, key, x),
+    )
     assert jax.tree.structure(ours) == jax.tree.structure(flax)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), ours, flax))

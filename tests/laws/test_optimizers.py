@@ -6,20 +6,16 @@ import numpy as np
 import optax
 import pytest
 
-from ntkrepro import models, train
-from tests.laws.common import EXACT, error, fc, network, problem
+from ntkrepro.networks import functions
+from ntkrepro.training import batches, loop
+from ntkrepro.training.recipe import Recipe, Task
+from tests.laws.common import close, error, fc, network, omegas, problem
 
 LINEAR = {"depth": 1, "activation": "identity", "b_var": 0.0}
 
 
-def displacement(program, task, steps, name="network"):
-    runs = train.run(program, task, (name,), [steps])
-    return [jax.tree.map(np.array, omegas[name]) for _, omegas in runs][-1]
-
-
-def close(a, b, tolerance=EXACT):
-    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return all(error(x, y) < tolerance for x, y in pairs)
+def displacement(recipe, task, steps, name="network"):
+    return omegas(recipe, task, [steps], name)[0][name]
 
 
 @pytest.mark.parametrize(
@@ -36,14 +32,14 @@ def close(a, b, tolerance=EXACT):
 def test_the_network_trains_as_by_optax_on_its_parameters(options, transform):
     model = fc(k=2)
     params, x, y, _ = problem(model)
-    task = train.Task(params, x, y, jnp.asarray(0.01))
-    moved = displacement(train.Program(model, **options), task, 20)
+    task = Task(params, x, y, jnp.asarray(0.01))
+    moved = displacement(Recipe(model, **options), task, 20)
     memory, theta = transform.init(params), params
     for _ in range(20):
         g = jax.grad(lambda p: 0.5 * jnp.mean((network(model)(p, x) - y) ** 2))(theta)
         change, memory = transform.update(g, memory, theta)
         theta = optax.apply_updates(theta, change)
-    assert close(train.add(params, moved), theta)
+    assert close(loop.add(params, moved), theta)
 
 
 @pytest.mark.parametrize(
@@ -53,9 +49,9 @@ def test_a_linear_network_and_its_linearization_move_alike(options):
     """Same optimizer, same decay, same augmented images; second order in a displacement of 1e-9."""
     model = fc(**LINEAR)
     params0, x, y, _ = problem(model, d=9)
-    task = train.Task(params0, x, y, jnp.asarray(1e-9), key=jax.random.key(0))
-    program = train.Program(model, **options)
-    pair = [displacement(program, task, 30, name) for name in ("network", "linearized")]
+    task = Task(params0, x, y, jnp.asarray(1e-9), key=jax.random.key(0))
+    recipe = Recipe(model, **options)
+    pair = [displacement(recipe, task, 30, name) for name in ("network", "linearized")]
     assert close(*pair, tolerance=1e-6)
 
 
@@ -65,10 +61,10 @@ def test_layer_rates_make_an_ntk_network_train_like_the_standard_one():
     outputs = []
     for model in pair:
         params0, x, y, x_test = problem(model)
-        rates = models.layer_rates(model, params0, x) if model.parametrization == "ntk" else None
-        task = train.Task(params0, x, y, jnp.asarray(0.5 / 24), rates=rates)
-        moved = displacement(train.Program(model, momentum=0.9), task, 200)
-        outputs.append(network(model)(train.add(params0, moved), x_test))
+        rates = functions.layer_rates(model, params0, x) if model.parametrization == "ntk" else None
+        task = Task(params0, x, y, jnp.asarray(0.5 / 24), rates=rates)
+        moved = displacement(Recipe(model, momentum=0.9), task, 200)
+        outputs.append(network(model)(loop.add(params0, moved), x_test))
         start = network(model)(params0, x_test)
         assert np.abs(outputs[-1] - start).max() > 0.1
     assert error(*outputs) < 1e-8
@@ -77,7 +73,7 @@ def test_layer_rates_make_an_ntk_network_train_like_the_standard_one():
 def test_augmentation_flips_and_shifts_on_zeros():
     images = jnp.arange(1.0, 129.0).reshape(2, 8, 8, 1) * jnp.ones((200, 1, 1, 1, 1))
     images = images.reshape(400, 8, 8, 1)
-    out = np.asarray(train.augment(jax.random.key(0), images))
+    out = np.asarray(batches.augment(jax.random.key(0), images))
     assert out.shape == images.shape
     seen = set()
     for before, after in zip(np.asarray(images), out, strict=True):
@@ -97,8 +93,8 @@ def test_augmentation_flips_and_shifts_on_zeros():
 def test_every_step_draws_other_images_from_the_seed():
     model = fc(**LINEAR)
     params0, x, y, _ = problem(model, d=64)
-    program = train.Program(model, image=(8, 8, 1))
-    task = train.Task(params0, x, y, jnp.asarray(0.1), key=jax.random.key(3))
-    first, again, second = (train.batch_at(program, task, jnp.asarray(i))[0] for i in (0, 0, 1))
+    recipe = Recipe(model, image=(8, 8, 1))
+    task = Task(params0, x, y, jnp.asarray(0.1), key=jax.random.key(3))
+    first, again, second = (batches.batch_at(recipe, task, jnp.asarray(i))[0] for i in (0, 0, 1))
     assert (first == again).all()
     assert (first != second).any()

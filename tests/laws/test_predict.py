@@ -3,42 +3,33 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkrepro import loss, predict, train
-from ntkrepro.kernels import empirical
-from tests.laws.common import (
-    EXACT,
-    ORACLE,
-    SINGLE,
-    error,
-    fc,
-    network,
-    oracle,
-    oracle_params,
-    problem,
-    slope,
-)
+from ntkrepro.theory import dynamics, losses
+from ntkrepro.theory.kernels import empirical
+from ntkrepro.training import loop
+from ntkrepro.training.recipe import Recipe, Task
+from tests.laws.common import EXACT, SINGLE, error, fc, network, omegas, problem, slope
+from tests.oracles import ORACLE, oracle, oracle_params
 
 LR, STEPS = 0.3, [0, 1, 2, 17, 200]
 
 
 def closed_form(model, params0, x, y, x_test, steps, lr=LR, flow=False):
     """Outputs on train and test points and weights of the linearized network."""
-    rate = lr * loss.LOSSES["mse"].rate(*y.shape)
+    rate = lr * losses.LOSSES["mse"].rate(*y.shape)
     k_train, k_test = empirical.ntk(model, params0, x), empirical.ntk(model, params0, x_test, x)
     f, f_test = network(model)(params0, x), network(model)(params0, x_test)
-    c = predict.coefficients(predict.spectrum(k_train), f - y, steps, rate, flow)
+    c = dynamics.coefficients(dynamics.spectrum(k_train), f - y, steps, rate, flow)
     pull = jax.vjp(lambda p: network(model)(p, x), params0)[1]
     omega = [jax.tree.map(jnp.negative, pull(jnp.asarray(c_t, x.dtype))[0]) for c_t in c]
-    return predict.outputs(f, k_train, c), predict.outputs(f_test, k_test, c), omega
+    return dynamics.outputs(f, k_train, c), dynamics.outputs(f_test, k_test, c), omega
 
 
 def trained(model, params0, x, y, x_test, steps, few):
     """The same by descending the loss of f_lin in weight space."""
-    program = train.Program(model, few=few)
-    task = train.Task(params0, x, y, jnp.asarray(LR, x.dtype))
-    apply_lin = train.applies(program, params0)["linearized"]
-    states = train.run(program, task, ("linearized",), steps)
-    points = [jax.tree.map(jnp.copy, omega["linearized"]) for _, omega in states]
+    recipe = Recipe(model, few=few)
+    task = Task(params0, x, y, jnp.asarray(LR, x.dtype))
+    apply_lin = loop.applies(recipe, params0)["linearized"]
+    points = [omega["linearized"] for omega in omegas(recipe, task, steps, "linearized")]
     return [np.stack([apply_lin(p, data) for p in points]) for data in (x, x_test)], points
 
 
@@ -99,7 +90,7 @@ def test_the_flow_is_the_limit_of_small_steps():
 def test_progress_is_the_sum_of_a_geometric_series(a):
     """(1 - (1 - a)^t) / a = sum_s<t (1 - a)^s, for every a: small, oscillating, growing."""
     series = np.sum((1 - a) ** np.arange(50))
-    assert predict.progress(np.array([a]), np.array([50]), flow=False)[0, 0] == pytest.approx(
+    assert dynamics.progress(np.array([a]), np.array([50]), flow=False)[0, 0] == pytest.approx(
         series, rel=EXACT
     )
 
@@ -108,25 +99,25 @@ def test_a_shared_kernel_acts_on_each_output():
     rng = np.random.default_rng(0)
     root = rng.standard_normal((6, 6))
     kernel, residual = root @ root.T, rng.standard_normal((6, 3))
-    shared = predict.coefficients(predict.spectrum(kernel), residual, [3, 9], 0.1)
+    shared = dynamics.coefficients(dynamics.spectrum(kernel), residual, [3, 9], 0.1)
     full = np.einsum("nm,ab->namb", kernel, np.eye(3))
-    coupled = predict.coefficients(predict.spectrum(full), residual, [3, 9], 0.1)
+    coupled = dynamics.coefficients(dynamics.spectrum(full), residual, [3, 9], 0.1)
     assert error(shared, coupled) < EXACT
     assert (
-        error(predict.outputs(residual, kernel, shared), predict.outputs(residual, full, coupled))
+        error(dynamics.outputs(residual, kernel, shared), dynamics.outputs(residual, full, coupled))
         < EXACT
     )
 
 
 def test_rounding_does_not_make_a_kernel_indefinite():
-    assert predict.spectrum(np.array([[1.0, 1.0], [1.0, 1.0 - 1e-9]])).values[0] == 0
+    assert dynamics.spectrum(np.array([[1.0, 1.0], [1.0, 1.0 - 1e-9]])).values[0] == 0
 
 
 def test_above_the_critical_rate_gradient_descent_grows_and_below_it_does_not():
     model = fc()
     params0, x, y, x_test = problem(model)
-    kernel = predict.spectrum(empirical.ntk(model, params0, x))
-    critical = predict.critical_lr(kernel.values[-1], loss.LOSSES["mse"].rate(*y.shape))
+    kernel = dynamics.spectrum(empirical.ntk(model, params0, x))
+    critical = dynamics.critical_lr(kernel.values[-1], losses.LOSSES["mse"].rate(*y.shape))
     sizes = []
     for factor in (0.99, 1.01):
         f = closed_form(model, params0, x, y, x_test, [0, 3000], factor * critical)[0]
@@ -137,21 +128,21 @@ def test_above_the_critical_rate_gradient_descent_grows_and_below_it_does_not():
 def test_reference_values():
     """Flow and discrete steps with given kernels."""
     v = oracle("predict.npz")
-    c0 = loss.LOSSES["mse"].rate(*v["y_train"].shape)
+    c0 = losses.LOSSES["mse"].rate(*v["y_train"].shape)
     residual = v["fx_train_0"] - v["y_train"]
     for name in ("ntk", "nngp"):
         kernel, side = v[f"{name}_dd"], v[f"{name}_td"]
-        c = predict.coefficients(
-            predict.spectrum(kernel), residual, v["t"], v["lr"] * c0, flow=True
+        c = dynamics.coefficients(
+            dynamics.spectrum(kernel), residual, v["t"], v["lr"] * c0, flow=True
         )
-        assert error(predict.outputs(v["fx_train_0"], kernel, c), v[f"mse_{name}_train"]) < ORACLE
-        assert error(predict.outputs(v["fx_test_0"], side, c), v[f"mse_{name}_test"]) < ORACLE
-    spectrum = predict.spectrum(v["ntk_dd"])
-    c = predict.coefficients(spectrum, residual, v["t_mom"], v["lr_mom"] * c0)
+        assert error(dynamics.outputs(v["fx_train_0"], kernel, c), v[f"mse_{name}_train"]) < ORACLE
+        assert error(dynamics.outputs(v["fx_test_0"], side, c), v[f"mse_{name}_test"]) < ORACLE
+    spectrum = dynamics.spectrum(v["ntk_dd"])
+    c = dynamics.coefficients(spectrum, residual, v["t_mom"], v["lr_mom"] * c0)
     assert (
-        error(predict.outputs(v["fx_test_0"], v["ntk_td"], c), v["ref_disc_gd_mse_test"]) < ORACLE
+        error(dynamics.outputs(v["fx_test_0"], v["ntk_td"], c), v["ref_disc_gd_mse_test"]) < ORACLE
     )
-    assert predict.critical_lr(spectrum.values[-1], c0) == pytest.approx(
+    assert dynamics.critical_lr(spectrum.values[-1], c0) == pytest.approx(
         float(v["max_lr_ntk"]), rel=ORACLE
     )
 

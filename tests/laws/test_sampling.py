@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkrepro import models
-from ntkrepro.kernels import empirical, sampling
+from ntkrepro.networks import architectures
+from ntkrepro.theory.kernels import empirical, random_networks
 from tests.laws.common import EXACT, error
 
 NETWORKS = 2000
@@ -22,7 +22,7 @@ def inputs():
 
 
 def drawn(x, depth, width):
-    model = models.FC(depth, width, 1, "relu", "ntk", *OPTIONS.values())
+    model = architectures.FC(depth, width, 1, "relu", "ntk", *OPTIONS.values())
 
     @jax.jit
     def kernels(key):
@@ -34,7 +34,9 @@ def drawn(x, depth, width):
 
 
 def sampled(x, depth, width):
-    draw = partial(sampling.draw, x=x, depth=depth, width=width, activation=jax.nn.relu, **OPTIONS)
+    draw = partial(
+        random_networks.draw, x=x, depth=depth, width=width, activation=jax.nn.relu, **OPTIONS
+    )
     one = jax.jit(lambda key: tuple(draw(key)))
     keys = jax.random.split(jax.random.key(2), NETWORKS)
     return tuple(np.stack(part) for part in zip(*(one(key) for key in keys), strict=True))
@@ -59,7 +61,7 @@ def test_mean_and_spread_are_those_of_drawn_networks(depth):
 def test_factors_are_a_rank_revealing_decomposition():
     a = jnp.asarray(np.random.default_rng(0).standard_normal((4, 9)))
     a = a.at[3].set(a[0])
-    root, q = sampling.factors(a)
+    root, q = random_networks.factors(a)
     assert error(root @ q.T, a) < EXACT
     gram = np.asarray(q.T @ q)
     assert error(gram @ gram, gram) < EXACT
@@ -70,8 +72,8 @@ def test_backward_pass_agrees_with_the_forward_pass_on_what_it_saw():
     """a (delta W^T)^T = (a W) delta^T: on seen directions the weights are the drawn ones."""
     rng = np.random.default_rng(0)
     a, delta, g = (jnp.asarray(rng.standard_normal(s)) for s in ((4, 9), (4, 7), (4, 7)))
-    root, q = sampling.factors(a)
-    back = sampling.transposed(jax.random.key(0), delta, q, g)
+    root, q = random_networks.factors(a)
+    back = random_networks.transposed(jax.random.key(0), delta, q, g)
     assert error(a @ back.T, (root @ g) @ delta.T) < EXACT
-    other = sampling.transposed(jax.random.key(1), delta, q, g)
+    other = random_networks.transposed(jax.random.key(1), delta, q, g)
     assert np.abs(back - other).max() > 0.1

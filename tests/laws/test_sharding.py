@@ -6,14 +6,14 @@ import sys
 
 SCRIPT = """
 import jax, numpy as np
-from ntkrepro import models
-from ntkrepro.kernels import empirical
+from ntkrepro.networks import architectures, functions
+from ntkrepro.theory.kernels import empirical
 
 jax.config.update("jax_enable_x64", True)
 assert jax.device_count() == 4
-model = models.FC(2, 24, 2, "tanh", "ntk", 1.5, 0.1)
+model = architectures.FC(2, 24, 2, "tanh", "ntk", 1.5, 0.1)
 x = jax.random.normal(jax.random.key(0), (8, 7))
-params = models.init(model, jax.random.key(1), x)
+params = functions.init(model, jax.random.key(1), x)
 for x2 in (None, x[:3]):
     kernel = empirical.ntk(model, params, x, x2)
     assert len(kernel.sharding.device_set) == 4, kernel.sharding

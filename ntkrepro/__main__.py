@@ -1,0 +1,5 @@
+"""python -m ntkrepro."""
+
+from ntkrepro.cli import main
+
+main()

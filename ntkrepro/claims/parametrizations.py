@@ -1,0 +1,80 @@
+"""What SM E says of the NTK and the standard parametrization, from records."""
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from ntkrepro.claims.claim import Claim
+from ntkrepro.claims.criterion import at_most
+from ntkrepro.records.store import Record
+from ntkrepro.records.tables import series, table
+
+
+def alike(records: list[Record]) -> list[Record]:
+    """The runs at one rate for all layers, in single precision: those of Figure S1."""
+    return [r for r in records if r.config["precision"] == "float32"]
+
+
+def final_values(records: list[Record], quantity: str) -> pd.DataFrame:
+    """Last test value of a quantity: columns choice, parametrization, seed, value."""
+    rows = []
+    for record in alike(records):
+        data, model, loss = (record.config[key] for key in ("data", "model", "loss"))
+        rows.append(
+            {
+                "choice": f"{data['name']} {model['activation']} {loss['name']}",
+                "parametrization": model["parametrization"],
+                "seed": record.config["seed"],
+                "value": series(record, "network", quantity, "test")["value"].iloc[-1],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def claims(records: list[Record]) -> list[Claim]:
+    return [perform_alike(records), train_alike(records)]
+
+
+def perform_alike(records: list[Record]) -> Claim:
+    """S1a: mean over the choices of |difference of the seeds' mean test accuracy|, in points.
+
+    The interval is Student's over the choices.
+    """
+    wide = final_values(records, "accuracy").pivot_table(
+        index="choice", columns="parametrization", values="value"
+    )
+    gaps = 100 * (wide["ntk"] - wide["standard"]).abs().to_numpy()
+    count = len(gaps)
+    half = stdtrit(count - 1, 0.975) * gaps.std(ddof=1) / count**0.5 if count > 1 else np.nan
+    value = float(gaps.mean())
+    return Claim(
+        "S1a",
+        "Both parametrizations perform alike at eta_std = eta_NTK / n: mean difference of test "
+        "accuracy, points",
+        "SM E, Figure S1",
+        value,
+        (value - half, value + half),
+        at_most(2),
+    )
+
+
+def train_alike(records: list[Record]) -> Claim:
+    """S1b: largest difference of the test outputs at any step over the largest output, float64."""
+    exact = [r for r in records if r.config["precision"] == "float64"]
+    by = {
+        r.config["model"]["parametrization"]: table(r, "network", "output", "test") for r in exact
+    }
+    value = float("nan")
+    if len(by) == 2:
+        outputs = [frame.to_numpy() for frame in by.values()]
+        value = float(np.abs(outputs[0] - outputs[1]).max() / np.abs(outputs[0]).max())
+    return Claim(
+        "S1b",
+        "With the rates of Eq. S33 the trajectories are the same: largest difference of outputs, "
+        "relative, float64",
+        "SM E, Eq. S33",
+        value,
+        (value, value),
+        at_most(1e-8),
+        len(by) == 2,
+    )

@@ -1,0 +1,181 @@
+"""Which configs can't be meant, and the mend: bounds of single keys, then rules across keys."""
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from ntkrepro.config import schema
+from ntkrepro.config.schema import (
+    FLATTENED,
+    NORMALIZED,
+    ON_IMAGES,
+    Architecture,
+    DataSet,
+    Experiment,
+    LayerRates,
+    LossName,
+    Normalization,
+    OptimizerName,
+    Parametrization,
+    Program,
+    Targets,
+    Trained,
+)
+from ntkrepro.errors import UserError
+
+Refused = Iterator[tuple[str, Any, str]]  # key, its value, what it must be
+
+
+def check(experiment: Experiment) -> None:
+    """Raises UserError for the first value that can't be meant."""
+    for rule in (out_of_bounds, *RULES):
+        for key, value, wanted in rule(experiment):
+            raise UserError(f"{key}={getattr(value, 'name', value)}: must be {wanted}")
+
+
+def out_of_bounds(section: Any, prefix: str = "") -> Refused:
+    """Single keys against the bounds that schema.py gives them."""
+    for key in fields(section):
+        value, bound = getattr(section, key.name), key.metadata.get("bound")
+        if is_dataclass(value):
+            yield from out_of_bounds(value, f"{prefix}{key.name}.")
+        elif bound and value is not None and not bound.holds(value):
+            yield prefix + key.name, value, bound.wanted
+
+
+def gradient_descent(experiment: Experiment) -> bool:
+    """Whether the steps are those of Eq. 20: then outputs move by the tangent kernel alone."""
+    opt = experiment.optimizer
+    plain = opt.name is OptimizerName.sgd and opt.layer_rates is LayerRates.same
+    whole = opt.train is Trained.all and opt.weight_decay == 0
+    return plain and whole and not experiment.data.augment
+
+
+def critical_rate(e: Experiment) -> Refused:
+    """A measured learning rate and an early end need gradient descent, followed step by step.
+
+    lr itself then stays at its default, so that no two configs mean the same run.
+    """
+    opt, trains = e.optimizer, e.program is Program.train
+    fraction, key = opt.lr_over_critical, "optimizer.lr_over_critical"
+    if fraction is not None and not (trains and gradient_descent(e)):
+        wanted = (
+            "null unless program=train and optimizer.name=sgd trains all, without weight decay, "
+        )
+        yield key, fraction, f"{wanted}layer rates and augmentation"
+    if fraction is not None and opt.lr != schema.Optimizer().lr:
+        yield "optimizer.lr", opt.lr, f"left out with {key}={fraction}, which sets it"
+    for key, value in (("stop", opt.stop), ("plateau", opt.plateau)):
+        if value and not trains:
+            yield f"optimizer.{key}", value, f"0 with program={e.program.name}"
+
+
+def optimizer(e: Experiment) -> Refused:
+    opt, n = e.optimizer, e.data.train
+    sgd, normalizes = opt.name is OptimizerName.sgd, e.model.norm is not Normalization.none
+    if opt.batch is not None and not 1 <= opt.batch <= n:
+        yield "optimizer.batch", opt.batch, f"null (full batch) or 1 to data.train={n}"
+    if opt.momentum and not sgd:
+        yield "optimizer.momentum", opt.momentum, f"0 with optimizer.name={opt.name.name}, not sgd"
+    plain = sgd and not (e.model.architecture in NORMALIZED and normalizes)
+    if opt.layer_rates is LayerRates.S33 and not (
+        plain and e.model.parametrization is Parametrization.ntk
+    ):
+        wanted = "model.parametrization=ntk, optimizer.name=sgd and nothing is normalized"
+        yield "optimizer.layer_rates", opt.layer_rates, f"same unless {wanted}"
+    if opt.weight_decay and opt.train is not Trained.all:
+        wanted = f"0 with optimizer.train={opt.train.name}"
+        yield "optimizer.weight_decay", opt.weight_decay, wanted
+
+
+def inputs(e: Experiment) -> Refused:
+    data, architecture = e.data, e.model.architecture
+    gaussian, network = data.name is DataSet.gaussian, f"model.architecture={architecture.name}"
+    if data.augment and (data.subspace or gaussian):
+        wanted = "false unless data.name is a set of images and data.subspace=false"
+        yield "data.augment", "true", wanted
+    if data.subspace and architecture not in FLATTENED:
+        yield "data.subspace", "true", f"false with {network}, not flattened"
+    if gaussian and architecture in ON_IMAGES:
+        yield "data.name", data.name, f"a set of images with {network}"
+    if data.targets is Targets.signs and len(data.classes) != 2:
+        wanted = f"onehot unless data.classes names two classes (now {data.classes})"
+        yield "data.targets", data.targets, wanted
+    if data.targets is Targets.signs and e.loss.name is LossName.xent:
+        yield "data.targets", data.targets, "onehot with loss.name=xent"
+
+
+def kernels(e: Experiment) -> Refused:
+    """What programs that compare kernels can't have."""
+    model, program = e.model, f"program={e.program.name}"
+    fc = model.architecture is Architecture.fc
+    if e.program is Program.kernel_convergence and not fc:
+        yield "model.architecture", model.architecture, f"fc with {program}"
+    ntk = model.parametrization is Parametrization.ntk
+    if e.program is not Program.train and not ntk:
+        yield "model.parametrization", model.parametrization, f"ntk with {program}"
+
+
+def ensemble(e: Experiment) -> Refused:
+    """What program=ensemble needs, and what only it can do."""
+    opt, points, key = e.optimizer, e.data.points, "data.points"
+    if e.program is not Program.ensemble:
+        if points:
+            yield key, points, f"0 with program={e.program.name}"
+        return
+    if points < 2:
+        yield key, points, "at least 2 with program=ensemble, which follows its networks along them"
+    if e.data.targets is not Targets.signs:
+        yield "data.targets", e.data.targets, "signs with program=ensemble"
+    if e.loss.name is not LossName.mse:
+        wanted = "mse with program=ensemble: its Gaussian processes are those of Eq. 15, 16"
+        yield "loss.name", e.loss.name, wanted
+    if e.model.architecture is not Architecture.fc:
+        wanted = "fc with program=ensemble, which compares with analytic kernels"
+        yield "model.architecture", e.model.architecture, wanted
+    if opt.batch is not None or opt.name is not OptimizerName.sgd:
+        wanted = "null, and optimizer.name=sgd, with program=ensemble"
+        yield "optimizer.batch", opt.batch, wanted
+
+
+NOT_OF_CUSTOM = {  # what its own code decides, or would have to tell: key -> what it must be
+    "model.parametrization": "left out {}",
+    "model.pool": "left out {}",
+    "model.norm": "left out {}",
+    "linearized.analytic": "false {}, which has no analytic kernel; model=custom sets it",
+    "optimizer.layer_rates": "same {}, which has no standard parametrization",
+    "optimizer.train": "all {}, whose readout is not known",
+}
+
+
+def own_files(e: Experiment) -> Refused:
+    """What a network and data of the user's own need, and what such a network can't have."""
+    own, alone = e.model.architecture is Architecture.custom, "with model.architecture=custom"
+    if bool(e.model.factory) != own:
+        wanted = f"MODULE:NAME {alone}" if own else f"null, or stand {alone} (model=custom)"
+        yield "model.factory", e.model.factory, wanted
+    file = e.data.name is DataSet.npz
+    if bool(e.data.path) != file:
+        wanted = "an .npz file with data.name=npz" if file else "null, or stand with data=npz"
+        yield "data.path", e.data.path, wanted
+    default = Experiment(linearized=schema.Linearized(analytic=False))
+    for key, wanted in NOT_OF_CUSTOM.items() if own else ():
+        section, name = key.split(".")
+        value, usual = (getattr(getattr(of, section), name) for of in (e, default))
+        if value is not usual:
+            yield key, "true" if value is True else value, wanted.format(alone)
+
+
+def logged(e: Experiment) -> Refused:
+    model, train, n = e.model, e.log.train, e.data.train
+    batch = model.architecture in NORMALIZED and model.norm is Normalization.batch
+    if e.log.kernel and batch:
+        wanted = (
+            "false with model.norm=batch: outputs then depend on the whole batch, and there is "
+        )
+        yield "log.kernel", "true", f"{wanted}no kernel of pairs of examples"
+    if train is not None and not 1 <= train <= n:
+        yield "log.train", train, f"null (all) or 1 to data.train={n}"
+
+
+RULES = (critical_rate, optimizer, ensemble, inputs, kernels, own_files, logged)

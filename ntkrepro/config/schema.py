@@ -1,0 +1,245 @@
+"""What an experiment is: names and types here, numbers in configs/*.yaml.
+
+A key's `bound` says which values can be meant on their own; what keys ask of each other is in
+rules.py.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+
+class Bound(NamedTuple):
+    """Which values of a key can be meant: in words, and as a test. None is told by its type."""
+
+    wanted: str
+    holds: Callable[[Any], bool]
+
+
+POSITIVE = Bound("at least 1", lambda value: value >= 1)
+COUNT = Bound("0 or above", lambda value: value >= 0)
+COUNTS = Bound("0 or above", lambda values: min(values, default=0) >= 0)
+DIFFERENT = Bound("different from each other", lambda values: len(set(values)) == len(values))
+ABOVE_0 = Bound("above 0 and finite", lambda value: 0 < value < math.inf)
+VARIANCE = Bound("0 (no biases) or above, finite", lambda value: 0 <= value < math.inf)
+FRACTION = Bound("in [0, 1)", lambda value: 0 <= value < 1)
+CACHES = "null (what caches hold) or at least 1"
+LR_SET = "null (optimizer.lr is the rate) or above 0 and finite"
+
+
+def within(bound: Bound, default: Any, wanted: str = "") -> Any:
+    """A key's default and its bound, in other words where `wanted` has them."""
+    metadata = {"bound": bound._replace(wanted=wanted or bound.wanted)}
+    if isinstance(default, list):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+class Program(Enum):
+    train = "train"  # a network, and its linearization, over the steps of gradient descent
+    kernel_convergence = "kernel_convergence"  # kernels of random networks against the analytic
+    ensemble = "ensemble"  # many networks of one kind against the Gaussian process they approach
+
+
+class DataSet(Enum):
+    digits = "digits"
+    gaussian = "gaussian"
+    mnist = "mnist"
+    cifar10 = "cifar10"
+    npz = "npz"  # the user's own arrays, in data.path
+
+
+# image: per image, minus its mean, over its standard deviation, so |x|^2 = n0;
+# global: minus the mean, over the standard deviation, of all train pixels; none: pixels in [0, 1]
+Normalize = Enum("Normalize", ["image", "global", "none"])
+
+
+class Targets(Enum):
+    signs = "signs"  # +1 for the first of two classes, -1 for the second; k = 1
+    onehot = "onehot"  # 0/1, k = number of classes
+
+
+class Architecture(Enum):
+    fc = "fc"  # fully connected
+    cnn = "cnn"  # 3 x 3 convolutions, pooled or flattened
+    wrn = "wrn"  # wide residual network of Figure 7
+    custom = "custom"  # the user's own, made by model.factory
+
+
+FLATTENED = {Architecture.fc}  # its inputs are [n, d], whatever the data's shape
+ON_IMAGES = {Architecture.cnn, Architecture.wrn}  # they need inputs [n, h, w, c]
+NORMALIZED = {Architecture.wrn}  # model.norm is for them
+
+
+class Pool(Enum):
+    gap = "gap"  # global average
+    flatten = "flatten"
+
+
+class Normalization(Enum):
+    batch = "batch"  # by the batch at hand, in training and in evaluation
+    none = "none"
+    layer = "layer"  # by each example alone
+
+
+class Activation(Enum):
+    relu = "relu"
+    tanh = "tanh"
+    erf = "erf"
+    gelu = "gelu"
+    identity = "identity"
+
+
+class Parametrization(Enum):
+    ntk = "ntk"  # Eq. 1
+    standard = "standard"  # Eq. S32
+
+
+class LossName(Enum):
+    mse = "mse"
+    xent = "xent"
+
+
+class OptimizerName(Enum):
+    sgd = "sgd"  # gradient descent, with momentum and minibatches where they are set
+    adam = "adam"  # optax's own settings but for lr; weight_decay is then decoupled (AdamW)
+
+
+class Trained(Enum):
+    all = "all"
+    readout = "readout"  # all but the last layer stay at theta_0 (SM D)
+
+
+class LayerRates(Enum):
+    same = "same"  # lr for every parameter
+    S33 = "S33"  # lr / (variance of the standard parametrization), layer by layer: Eq. S33
+
+
+class Space(Enum):
+    auto = "auto"  # function space where the kernel fits, else weight space
+    function = "function"  # exact discrete dynamics from the kernel, no training
+    weights = "weights"  # the linearized network trained like the network
+    both = "both"
+    none = "none"  # the network alone
+
+
+class Precision(Enum):
+    float32 = "float32"
+    float64 = "float64"
+
+
+class Scale(Enum):
+    paper = "paper"
+    laptop = "laptop"
+    smoke = "smoke"
+
+
+@dataclass
+class Data:
+    name: DataSet = DataSet.digits
+    classes: list[str] = within(DIFFERENT, [])  # in this order; none = all
+    train: int = within(
+        POSITIVE, 128
+    )  # the paper's |D|: the first of the split, after the choice of classes
+    test: int = within(POSITIVE, 128)
+    normalize: Normalize = Normalize.image
+    targets: Targets = Targets.onehot
+    subspace: bool = True  # rotate the inputs into their span: exact, and faster
+    augment: bool = False  # random flips and crops of the train images, the same for both models
+    points: int = 0  # of program=ensemble: how many x(alpha) on the path between two train points
+    # stand in for the test set
+    dim: int = within(POSITIVE, 64)  # inputs of data.name=gaussian
+    seed: int = within(COUNT, 0)  # of data.name=gaussian
+    path: str | None = None  # of data.name=npz: the file
+    digest: str | None = None  # of its content; filled in
+    dir: str | None = None  # TFDS folder; else $TFDS_DATA_DIR, else TFDS's default
+
+
+@dataclass
+class Model:
+    architecture: Architecture = Architecture.fc
+    # hidden layers, the paper's L; of a wrn: blocks in each group, the paper's N
+    depth: int = within(POSITIVE, 3, "at least 1 hidden layer")
+    width: int = within(POSITIVE, 512)  # the paper's n: units of a layer, or channels
+    activation: Activation = Activation.relu
+    parametrization: Parametrization = Parametrization.ntk
+    w_var: float = within(ABOVE_0, 2.0)  # sigma_w^2
+    b_var: float = within(VARIANCE, 0.1)  # sigma_b^2; 0 = no biases
+    pool: Pool = Pool.gap  # of a cnn
+    norm: Normalization = Normalization.batch  # of a wrn
+    factory: str | None = None  # of a custom network: MODULE:NAME
+    digest: str | None = None  # of its source files; filled in
+
+
+@dataclass
+class Loss:
+    name: LossName = LossName.mse
+    scale: float = within(ABOVE_0, 1.0)
+
+
+@dataclass
+class Optimizer:
+    name: OptimizerName = OptimizerName.sgd
+    lr: float = within(ABOVE_0, 0.1)
+    # sets lr to this fraction of the measured critical rate
+    lr_over_critical: float | None = within(ABOVE_0, None, LR_SET)
+    train: Trained = Trained.all
+    layer_rates: LayerRates = LayerRates.same
+    weight_decay: float = within(COUNT, 0.0)
+    momentum: float = within(FRACTION, 0.0)
+    steps: int = within(COUNT, 1024)
+    batch: int | None = None  # none = full batch
+    # a run ends at the first logged step whose train loss is below this,
+    stop: float = within(COUNT, 0.0, "0 (never) or above")
+    # or, from step 1 / plateau on, changed by less than this fraction while the steps doubled
+    plateau: float = within(FRACTION, 0.0)
+
+
+@dataclass
+class Linearized:
+    space: Space = Space.auto
+    analytic: bool = True  # also the dynamics under the analytic kernel
+    flow: bool = False  # continuous time (Eq. 10-12) in place of the exact discrete dynamics
+
+
+@dataclass
+class Log:
+    # log-spaced steps, besides 0 and the last
+    points: int = within(COUNT, 64, "0 (only log.steps) or above")
+    steps: list[int] = within(COUNTS, [])  # and these
+    outputs: int = within(POSITIVE, 256)  # train points, and test points, whose outputs are kept
+    examples: bool = True  # outputs; of every test point, loss and correctness: for intervals
+    train: int | None = None  # train points on which loss and accuracy are measured; none = all
+    # hidden weights whose displacement is kept; 0: nothing about weights is
+    weights: int = within(COUNT, 256, "0 (none) or above")
+    kernel: bool = True  # change of the empirical NTK and NNGP on the train points
+    # examples evaluated at once: BatchNorm's batch; none = all
+    batch: int | None = within(POSITIVE, None, "null (all) or at least 1")
+
+
+@dataclass
+class Experiment:
+    name: str = "experiment"
+    scale: Scale = Scale.laptop
+    program: Program = Program.train
+    # networks of program=kernel_convergence (the paper's M) and of an ensemble
+    samples: int = within(POSITIVE, 1)
+    seed: int = within(COUNT, 0)
+    precision: Precision = Precision.float32
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    loss: Loss = field(default_factory=Loss)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    linearized: Linearized = field(default_factory=Linearized)
+    log: Log = field(default_factory=Log)
+    results: str = "results"
+    # seconds of training between two checkpoints
+    checkpoint: float = within(COUNT, 30.0, "0 seconds or above")
+    pack: int | None = within(
+        POSITIVE, None, CACHES
+    )  # grid points in one compiled program; none = what caches hold
+    workers: int = within(POSITIVE, 1)  # processes that hydra/launcher starts on a grid
+    # grids of `-m` and of the figures: each maps keys to values, and means their product
+    sweep: list[dict[str, list[Any]]] = field(default_factory=list)

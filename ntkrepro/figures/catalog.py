@@ -1,0 +1,67 @@
+"""The figures that there are, and what one consists of; imports nothing slow.
+
+A figure is a module of this folder that ends in FIGURE, and a line in FIGURES. It turns records
+into a picture and claims; it never trains, and never imports JAX.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from ntkrepro.errors import UserError
+
+if TYPE_CHECKING:
+    from ntkrepro.claims.claim import Claim
+    from ntkrepro.figures.panels import Picture
+    from ntkrepro.records.store import Record
+
+FIGURES = {  # name -> module
+    "digits": "digits",
+    "custom": "custom",
+    "1": "fig1",
+    "2": "fig2",
+    "3": "fig3",
+    "4": "fig4",
+    "5": "fig5",
+    "6": "fig6",
+    "7": "fig7",
+    "8": "fig8",
+    "S1": "figS1",
+    "S2": "figS2",
+    "S3": "figS3",
+    "S4": "figS4",
+    "S5": "figS5",
+    "F1": "figF1",
+}
+OURS = ("digits", "custom")  # not the paper's
+
+
+def none_of_its_own(records: "dict[str, list[Record]]") -> "list[Claim]":
+    """The claims of a figure that checks none."""
+    return []
+
+
+class Figure(NamedTuple):
+    """A figure from the records of `experiments`.
+
+    draw and claims take them as a list by experiment: one record, or one for each point of its
+    sweep. title: one sentence. For the report: `paper`, what the paper says of it; `alt`, what
+    there is to be seen; `poster`, what the authors' poster reads at the paper's scale.
+    panes: each experiment has its own pane and claims, so that any one of them is enough to draw.
+    """
+
+    title: str
+    experiments: tuple[str, ...]
+    draw: "Callable[[dict[str, list[Record]]], Picture]"
+    claims: "Callable[[dict[str, list[Record]]], list[Claim]]" = none_of_its_own
+    paper: str = ""
+    alt: str = ""
+    poster: str = ""
+    panes: bool = False
+
+
+def figure(name: str) -> Figure:
+    """Raises UserError for an unknown name."""
+    if name not in FIGURES:
+        raise UserError(f"figure {name}: no such figure; one of {', '.join(FIGURES)}")
+    return import_module(f"ntkrepro.figures.{FIGURES[name]}").FIGURE

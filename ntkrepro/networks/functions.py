@@ -1,0 +1,58 @@
+"""Networks as functions: initial parameters, outputs, shapes, layer rates."""
+
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict as flatten  # params -> {path: leaf}
+from flax.traverse_util import unflatten_dict as unflatten
+
+from ntkrepro.compilation import jit
+from ntkrepro.networks.architectures import Network
+
+
+def draw(model: Network, key: jax.Array, x: jax.Array) -> dict:
+    """Parameters theta_0 in the dtype of `x` [n, ...], else only its shape matters."""
+    return model.init(key, x[:1])["params"]
+
+
+def init(model: Network, key: jax.Array, x: jax.Array) -> dict:
+    """What `draw` gives, compiled once for all layers and networks that share a layer's shape."""
+    if getattr(model, "own", False):  # else any Flax module
+        return _drawn(model, key, x[:1])
+    one = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
+    return model.lazy_init(key, one, mutable=["params"])["params"]
+
+
+_drawn = jit(draw, static_argnames="model")
+
+
+@lru_cache
+def shapes(model: Network, inputs: tuple[int, ...], dtype: jnp.dtype) -> Any:
+    """Of all variables for one input: `params`, and what our layers put in the collection `layer`.
+
+    Cached, as tracing takes a while and seeds share it.
+    """
+    one = jax.ShapeDtypeStruct((1, *inputs), dtype)
+    return jax.eval_shape(model.init, jax.random.key(0), one)
+
+
+def apply(model: Network, params: dict, x: jax.Array) -> jax.Array:
+    """Outputs [n, k]."""
+    return model.apply({"params": params}, x)  # type: ignore[return-value]
+
+
+def layer_rates(model: Network, params: dict, x: jax.Array) -> dict:
+    """Factors of Eq. S33, like `params`: 1 / variance of each W and b in the standard one.
+
+    Gradient descent on an NTK network whose gradients are multiplied by them is gradient descent on
+    the standard network: n_l / sigma_w^2 for weights, 1 / sigma_b^2 for biases.
+    """
+    sown = flatten(model.apply({"params": params}, x[:1], mutable=["layer"])[1]["layer"])
+    index = {"w": 0, "b": 1}
+    factors = {
+        path: jnp.asarray(sown[(*path[:-1], "std")][0][index[path[-1]]] ** -2.0, leaf.dtype)
+        for path, leaf in flatten(params).items()
+    }
+    return unflatten(factors)

@@ -1,0 +1,257 @@
+"""What a run will cost, before it runs: parameters, FLOPs, memory, time.
+
+FLOPs are XLA's count of every call's program, memory is XLA's of the compiled one and what is
+alive beside it: both from shapes. Seconds are measured here and now: each at its own size, or
+on fewer examples where that would take long or more memory than is free, and a run of next to
+nothing, which pays for imports, compilation and reading the data.
+"""
+
+import tempfile
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+
+from ntkrepro.config.identity import LABELS, Run, flat, run_id
+from ntkrepro.config.schema import Experiment, Program, Space
+from ntkrepro.plan.measure import LONG, free, measure, rate, resident, seconds_of, seconds_once
+from ntkrepro.programs.calls import Call, HostCall, task_shapes
+from ntkrepro.programs.catalog import PROGRAMS
+from ntkrepro.programs.memory import is_host
+from ntkrepro.programs.run import compute, numerics
+from ntkrepro.programs.setup import FUNCTION_SPACE, Setup, fits, shapes
+from ntkrepro.programs.side_by_side import spaces
+from ntkrepro.programs.weight_space import recipe_of
+from ntkrepro.sweep import packs, status
+from ntkrepro.training import loop
+
+SMALL = 16  # width and examples of the run of next to nothing
+LOGGED = 48  # steps of another, all of them logged
+NO_SHAPES = LABELS | packs.OWN | {"data.seed"}  # change nothing that is compiled
+
+
+class Cost(NamedTuple):
+    """What is called, how often, FLOPs and seconds of one call, and bytes alive during it."""
+
+    name: str
+    calls: float
+    flops: float | None  # none: not XLA's
+    seconds: float
+    device: int
+    host: int
+
+
+class Start(NamedTuple):
+    """Seconds of a run of next to nothing, alone and after another of the same shapes, and of one
+    more logged step; bytes that the process keeps of it: compiled code, libraries."""
+
+    first: float
+    again: float
+    logged: float
+    kept: int
+
+
+class Plan(NamedTuple):
+    """`step`: FLOPs of one step of each model; `logged`: steps."""
+
+    parameters: int
+    step: dict[str, float]
+    start: Start
+    logged: int
+    costs: list[Cost]
+
+    @property
+    def flops(self) -> float:
+        return sum(cost.calls * (cost.flops or 0) for cost in self.costs)
+
+    @property
+    def working(self) -> float:
+        """Seconds without start-up."""
+        calls = sum(cost.calls * cost.seconds for cost in self.costs)
+        return calls + self.logged * self.start.logged
+
+    @property
+    def seconds(self) -> float:
+        return self.start.first + self.working
+
+    @property
+    def peak(self) -> Cost:
+        """What has the most memory alive."""
+        return max(self.costs, key=lambda cost: cost.device + is_host() * cost.host)
+
+    @property
+    def bytes(self) -> int:
+        """On the device; of a CPU, which computes in the host's memory, both."""
+        return self.peak.device + is_host() * (self.peak.host + self.start.kept)
+
+
+def plan(run: Run) -> Plan:
+    """The plan of one run. Raises UserError like the run itself."""
+    jax.config.update("jax_enable_compilation_cache", False)  # a new run has nothing there
+    before, experiment = resident(), run.experiment
+    with numerics(experiment):
+        setup, spec = shapes(run), PROGRAMS[experiment.program]
+        start = start_up(setup, before)  # first, so that it pays for all that is paid once
+        return Plan(
+            sum(leaf.size for leaf in jax.tree.leaves(setup.params0)),
+            step_flops(setup),
+            start,
+            len(setup.steps) if spec.models(setup) else 0,
+            [cost(setup, call) for call in spec.calls(setup)],
+        )
+
+
+def step_flops(setup: Setup) -> dict[str, float]:
+    """FLOPs of one step of each model that is trained."""
+    out = {}
+    for name in PROGRAMS[setup.experiment.program].models(setup):
+        recipe, task = recipe_of(setup), task_shapes(setup, (name,))
+        states = jax.eval_shape(partial(loop.start, recipe, names=(name,)), task)
+        one = jax.jit(partial(loop.step, recipe))
+        out[name] = flops_of(one.lower(task, states, 0))
+    return out
+
+
+def flops_of(lowered: Any) -> float:
+    """XLA's count; it sees no LAPACK."""
+    return float(lowered.cost_analysis()["flops"])
+
+
+def lower(call: Call) -> Any:
+    return jax.jit(call.function, donate_argnums=call.donated).lower(*call.args)
+
+
+def cost(setup: Setup, call: Call | HostCall) -> Cost:
+    if isinstance(call, HostCall):
+        call.function()  # what it compiles
+        seconds = call.share * seconds_of(lambda count: [call.function() for _ in range(count)])
+        return Cost(call.name, call.calls, None, seconds, 0, call.host)
+    lowered = lower(call)
+    compiled, flops = lowered.compile(), flops_of(lowered)
+    used = compiled.memory_analysis()
+    own = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
+    if flops / rate() < LONG and call.held + own < free() / 2:
+        seconds = measure(call, compiled)
+    else:
+        seconds = on_fewer(setup, call, flops)
+    return Cost(call.name, call.calls, flops, seconds, call.held + own, call.host)
+
+
+def on_fewer(setup: Setup, call: Call, flops: float) -> float:
+    """Seconds of a call, from the same on so few examples that it takes LONG at most.
+
+    Where one example is too much already: from the rate of a matrix product.
+    """
+    share = 0.5
+    while share > 1e-6:
+        few = shapes(Run.of(fewer(setup, share)))
+        calls = PROGRAMS[few.experiment.program].calls(few)
+        small = next(other for other in calls if other.name == call.name)
+        assert isinstance(small, Call)
+        lowered = lower(small)
+        its = flops_of(lowered)
+        if its / rate() < LONG and small.held < free() / 2:
+            return measure(small, lowered.compile()) * flops / its
+        share /= 2
+    return flops / rate()
+
+
+def fewer(setup: Setup, share: float) -> Experiment:
+    """The config with that share of its examples, and the same sides."""
+    experiment = setup.experiment
+    data, log, opt = experiment.data, experiment.log, experiment.optimizer
+    cut = lambda count: count and max(1, round(share * count))  # noqa: E731
+    linearized = experiment.linearized
+    if experiment.program is Program.train:
+        linearized = replace(linearized, space=side(setup))
+    return replace(
+        experiment,
+        linearized=linearized,
+        data=replace(data, train=cut(data.train), test=cut(data.test), points=cut(data.points)),
+        optimizer=replace(opt, batch=cut(opt.batch)),
+        log=replace(log, outputs=cut(log.outputs), train=cut(log.train), batch=cut(log.batch)),
+    )
+
+
+def side(setup: Setup) -> Space:
+    """linearized.space as it was decided."""
+    sides = {(True, True): Space.both, (True, False): Space.function, (False, True): Space.weights}
+    return sides.get(spaces(setup), Space.none)
+
+
+def start_up(setup: Setup, before: int) -> Start:
+    """From runs of the same kind with next to nothing in them.
+
+    `before`: bytes resident before anything ran. They have as many layers and outputs, and a
+    kernel where the run has one.
+    """
+    experiment = setup.experiment
+    data, log, opt = experiment.data, experiment.log, experiment.optimizer
+    k = setup.dataset.y_train.shape[1]
+    few = SMALL if fits(setup) else min(data.train, FUNCTION_SPACE // k + 1)
+    width = experiment.model.width
+    width = width if setup.model.own else min(width, SMALL)
+    small = fewer(setup, 1.0)
+    small = replace(
+        small,
+        name="plan",
+        samples=min(experiment.samples, 2),
+        data=replace(data, train=min(data.train, few), test=min(data.test, SMALL)),
+        model=replace(experiment.model, width=width),
+        optimizer=replace(
+            opt, lr=1e-6, steps=min(opt.steps, 2), batch=opt.batch and min(opt.batch, SMALL // 2)
+        ),
+        log=replace(log, points=2, steps=[], train=log.train and min(log.train, SMALL)),
+        results="",
+        sweep=[],
+    )
+    key = run_id(small)
+    if key not in started:
+        started[key] = started_up(small, before)
+    return started[key]
+
+
+started: dict[str, Start] = {}
+
+
+def started_up(small: Experiment, before: int) -> Start:
+    """What that run takes, again, and with LOGGED logged steps."""
+    many = replace(small.optimizer, steps=LOGGED)
+    each = replace(small.log, steps=list(range(LOGGED)))
+    with tempfile.TemporaryDirectory() as folder:
+        small = replace(small, results=folder)
+        first = seconds_once(partial(compute, Run.of(small)))
+        kept = resident() - before
+        again, logging = (
+            seconds_once(partial(compute, Run.of(point)))
+            for point in (small, replace(small, optimizer=many, log=each))
+        )
+    more = LOGGED - small.optimizer.steps
+    return Start(first, again, max(0, logging - again) / more, max(0, kept))
+
+
+class Group(NamedTuple):
+    """Runs of a sweep that share shapes: compiled once."""
+
+    label: str
+    runs: list[Run]
+    plan: Plan
+
+    @property
+    def seconds(self) -> float:
+        again = (len(self.runs) - 1) * (self.plan.start.again + self.plan.working)
+        return self.plan.seconds + again
+
+
+def groups(runs: list[Run]) -> list[Group]:
+    """Each with the plan of its first run. Raises UserError."""
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        alike.setdefault(shape_key(run.experiment), []).append(run)
+    names = status.labels([some[0] for some in alike.values()], NO_SHAPES)
+    return [Group(names[some[0].id], some, plan(some[0])) for some in alike.values()]
+
+
+def shape_key(experiment: Experiment) -> str:
+    return repr([(k, v) for k, v in flat(experiment).items() if k not in NO_SHAPES])

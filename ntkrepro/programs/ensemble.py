@@ -1,0 +1,212 @@
+"""The program `ensemble`: many networks along a path of inputs, and the Gaussian processes that
+they approach (Figures 3 and S4).
+
+Member i is the network of seed + i. Members are trained in blocks, on every device as many at once
+as memory.at_once says; a finished block waits in a file beside the record to come, so that a run
+that was cut off goes on with the next.
+"""
+
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from ntkrepro import signals
+from ntkrepro.compilation import jit
+from ntkrepro.config.identity import Run
+from ntkrepro.data import inputs, load
+from ntkrepro.errors import RunFailed
+from ntkrepro.files import atomic
+from ntkrepro.networks import architectures, functions
+from ntkrepro.programs import function_space, memory
+from ntkrepro.programs.calls import (
+    MEASURED,
+    Call,
+    HostCall,
+    draw,
+    evaluate,
+    reading,
+    struct,
+    task_shapes,
+)
+from ntkrepro.programs.memory import Need, data
+from ntkrepro.programs.observe import Result
+from ntkrepro.programs.setup import Setup, nbytes, prepare
+from ntkrepro.programs.weight_space import recipe_of, task_of
+from ntkrepro.progress import Say, Tick
+from ntkrepro.records.rows import rows
+from ntkrepro.theory import gaussian_process
+from ntkrepro.training import checkpoint, loop
+
+
+def ensemble(pack: list[Run], say: Say, tick: Tick) -> list[Result]:
+    """Rows, all of split `path`: `output` of `network`, index = member * points + point; `mean` and
+    `std` of `ntk_analytic` (Eq. 15, 16), `nngp` (Eq. S30, S31) and, at the last step, of the NNGP
+    posterior `nngp_posterior` (Eq. 14), index = point; `alpha` of each point.
+    """
+    (run,) = pack
+    setup, began = prepare(run), time.perf_counter()
+    outputs = members(setup, say, tick)
+    trained, began = time.perf_counter() - began, time.perf_counter()
+    processes = gaussian_rows(setup)
+    at = inputs.alphas(run.experiment.data.points)
+    frames = [
+        rows("data", "alpha", [0], at[None], "path"),
+        rows("network", "output", setup.steps, outputs, "path"),
+        *processes,
+    ]
+    seconds = {"training": round(trained, 3), "processes": round(time.perf_counter() - began, 3)}
+    shutil.rmtree(folder(run), ignore_errors=True)
+    about = {"data": load.fingerprint(setup.dataset), "seconds": seconds}
+    return [Result(pd.concat(frames, ignore_index=True), about)]
+
+
+def folder(run: Run) -> Path:
+    """Where finished blocks wait."""
+    return run.beside("blocks")
+
+
+def members(setup: Setup, say: Say, tick: Tick) -> np.ndarray:
+    """Outputs of every member [t, members, points] at every logged step."""
+    experiment, size = setup.experiment, memory.at_once(nbytes(setup.params0))
+    done = []
+    for first in range(0, experiment.samples, size):
+        last = min(first + size, experiment.samples)
+        path = folder(setup.run) / f"{first}-{last}.npy"
+        if path.is_file():
+            say(f"members {first} to {last - 1} are there already")
+        else:
+            block = train_block(setup, first, last, path, share(tick, setup, first, last))
+            with atomic(path) as file:
+                np.save(file, block)
+        done.append(np.load(path))
+    return np.concatenate(done, axis=1)
+
+
+def share(tick: Tick, setup: Setup, first: int, last: int) -> Tick:
+    """Progress of one block as its share of the whole."""
+    count, steps = setup.experiment.samples, setup.experiment.optimizer.steps
+    return lambda step: tick((first * steps + (last - first) * step) // count)
+
+
+def train_block(setup: Setup, first: int, last: int, path: Path, tick: Tick) -> np.ndarray:
+    """Outputs [t, members, points] of members `first` to `last` - 1; `path` is the block's file."""
+    experiment = setup.experiment
+    recipe, task = recipe_of(setup), task_of(setup, ("network",))
+    task = loop.stack([task._replace(params0=member(setup, i)) for i in range(first, last)])
+    title = f"members {first} to {last - 1} of {experiment.samples}"
+    path, fresh = path.with_suffix(".checkpoint"), loop.start_members(recipe, task, ("network",))
+    now, states, stored = checkpoint.load(path, title, fresh)
+    seen = list(stored.get("outputs", ()))
+    keep = checkpoint.keeper(
+        path, experiment.checkpoint, title, lambda: {"outputs": np.stack(seen)} if seen else {}
+    )
+    steps = setup.steps[len(seen) :]
+    with signals.deferred():
+        for step, omegas in loop.train(
+            recipe, task, ("network",), steps, tick, members=True, keep=keep, resume=(now, states)
+        ):
+            f = np.asarray(on_path(setup.model, task.params0, omegas["network"], setup.x_test))
+            if not np.isfinite(f).all():
+                raise RunFailed(
+                    f"{title}: training diverged before step {step}; lower optimizer.lr"
+                )
+            seen.append(f)
+    return np.stack(seen)
+
+
+def member(setup: Setup, i: int) -> Any:
+    """theta_0 of member i."""
+    return functions.init(setup.model, jax.random.key(setup.experiment.seed + i), setup.x_train)
+
+
+@partial(jit, static_argnames="model")
+def on_path(model: architectures.Network, params0: Any, omega: Any, x: jax.Array) -> jax.Array:
+    """Outputs of every member [members, points]: k = 1."""
+
+    def one(params0: Any, omega: Any) -> jax.Array:
+        return functions.apply(model, loop.add(params0, omega), x)[:, 0]
+
+    return jax.vmap(one)(params0, omega)
+
+
+def gaussian_rows(setup: Setup) -> list[pd.DataFrame]:
+    """Mean and standard deviation of the processes of infinitely wide networks."""
+    nngp, theta = analytic_blocks(setup)
+    y, rate = setup.dataset.y_train, setup.lr * setup.rate
+    momentum, flow = setup.experiment.optimizer.momentum, setup.experiment.linearized.flow
+    last, frames = setup.steps[-1:], []
+    for name, steps, process in (
+        ("ntk_analytic", setup.steps, (nngp, theta, y, setup.steps, rate, flow, momentum)),
+        ("nngp", setup.steps, (nngp, nngp, y, setup.steps, rate, flow, momentum)),
+        ("nngp_posterior", last, (nngp, nngp, y, [np.inf], rate)),
+    ):
+        found = gaussian_process.ensemble(*process)
+        frames.append(rows(name, "mean", steps, found.mean[..., 0], "path"))
+        frames.append(rows(name, "std", steps, found.std, "path"))
+    return frames
+
+
+def analytic_blocks(setup: Setup) -> tuple[gaussian_process.Blocks, gaussian_process.Blocks]:
+    """K and Theta of the infinitely wide network over train points and the path."""
+    x_train, x_test = setup.dataset.x_train, setup.dataset.x_test
+    k = function_space.analytic_kernel(setup)(np.concatenate([x_train, x_test]))
+    nngp, theta = (gaussian_process.blocks(part, len(x_train)) for part in (k.nngp, k.ntk))
+    return nngp, theta
+
+
+def calls(setup: Setup) -> list[Call | HostCall]:
+    experiment, t = setup.experiment, len(setup.steps)
+    n, m = len(setup.x_train), len(setup.x_test)
+    size = min(memory.at_once(nbytes(setup.params0)), experiment.samples)
+    blocks = experiment.samples / size
+    recipe, task = recipe_of(setup), task_shapes(setup, ("network",))
+    task = jax.eval_shape(lambda one: loop.stack([one] * size), task)
+    states = jax.eval_shape(partial(loop.start_members, recipe, names=("network",)), task)
+    held = nbytes((setup.x_train, setup.x_test, task, states))
+    host = nbytes(setup.dataset[:4])
+    call = lambda task, states, i: loop.advance_members(recipe, task, states, 0, i)  # noqa: E731
+    args = (task, states, struct((), jnp.int32))
+    steps = blocks * experiment.optimizer.steps
+    one = partial(evaluate, recipe, "network")
+    seen = (task.params0, states["network"][0], setup.x_test)
+    kernels = 8 * (n + m) ** 2
+    processes = len(setup.steps) * (m * (n + m) * 3 + m * m) * 8
+    return [
+        reading(setup),
+        draw(setup, held, host, experiment.samples),
+        Call(f"steps, {size} networks", steps, call, args, held, host, (1,), True),
+        Call("outputs", t * blocks, jax.vmap(one, (0, 0, None)), seen, held, host),
+        gaussian_processes(setup, host + 6 * kernels + processes),
+    ]
+
+
+def gaussian_processes(setup: Setup, host: int) -> HostCall:
+    """Analytic kernels and gp.ensemble, on random points of a measurable size."""
+    n, m = len(setup.x_train), len(setup.x_test)
+    size = min(n + m, MEASURED)
+    share = (n + m) / size
+    rng = np.random.default_rng(0)
+    small = setup.dataset._replace(
+        x_train=rng.standard_normal((round(n / share), setup.x_train.shape[1])),
+        x_test=rng.standard_normal((round(m / share), setup.x_train.shape[1])),
+        y_train=np.ones((round(n / share), 1)),
+    )
+    call = partial(gaussian_rows, setup._replace(dataset=small))
+    return HostCall("Gaussian processes", 1, call, share**3, host)
+
+
+def needs(setup: Setup) -> list[Need]:
+    """One member at least, and the analytic kernels over train points and path."""
+    points = len(setup.x_train) + len(setup.x_test)
+    return [
+        data(setup),
+        Need("parameters and their gradients", "model.width", 3 * nbytes(setup.params0)),
+        Need("analytic kernels", "data.train", 4 * 8 * points**2, host=True),
+    ]

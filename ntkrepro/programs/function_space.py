@@ -1,0 +1,189 @@
+"""The linearized side without training: kernels of a setup and the dynamics they give.
+
+Which of them depends on the config: closed forms for full batches on mse, the recursion in function
+space for minibatches and cross entropy, and Dopri5 for the flow of what has no closed form.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from ntkrepro.compilation import jit
+from ntkrepro.errors import UserError
+from ntkrepro.networks import architectures, functions
+from ntkrepro.programs.setup import Setup
+from ntkrepro.theory import dynamics, flow
+from ntkrepro.theory.kernels import analytic, batchnorm, empirical
+from ntkrepro.theory.kernels.analytic import ANALYTIC
+from ntkrepro.theory.losses import LOSSES
+from ntkrepro.training import measure
+from ntkrepro.training.measure import Trajectory
+
+LANCZOS = 1e-5  # relative error of the largest eigenvalue
+VECTORS = 6  # products between two restarts; it stands out, so that few are needed (default: 20)
+
+
+class TangentKernel(NamedTuple):
+    """Theta(X, X), its spectrum, and Theta(x, X), of one kind: empirical or analytic."""
+
+    train_train: np.ndarray
+    spectrum: dynamics.Spectrum
+    test_train: np.ndarray
+
+
+def empirical_kernels(setup: Setup) -> TangentKernel:
+    """Theta_0 of this network at its initial parameters."""
+    train, test = setup.x_train, setup.x_test
+    if setup.model.mixes_examples:
+        kernel = batchnorm.ntk(setup.model, setup.params0, train, test)
+    else:  # one program for both
+        kernel = empirical.ntk(setup.model, setup.params0, jnp.concatenate([train, test]), train)
+    train_train, test_train = np.split(np.asarray(kernel, np.float64), [len(train)])
+    train_train = (train_train + train_train.transpose(2, 3, 0, 1)) / 2  # to rounding it was
+    return TangentKernel(train_train, dynamics.spectrum(train_train), test_train)
+
+
+def analytic_kernel(setup: Setup) -> Callable[..., analytic.Kernels]:
+    """That of this network, as a function of inputs. Raises UserError where none is known."""
+    model = setup.experiment.model
+    if setup.model.analytic is None:
+        raise UserError(
+            f"linearized.analytic=true: model.architecture={model.architecture.name} has no "
+            "analytic kernel here; use linearized.analytic=false"
+        )
+    return partial(
+        ANALYTIC[setup.model.analytic],
+        depth=model.depth,
+        activation=model.activation.name,
+        w_var=model.w_var,
+        b_var=model.b_var,
+        parametrization=model.parametrization.name,
+        width=model.width,
+        n0=setup.dataset.n0,
+    )
+
+
+def analytic_kernels(setup: Setup) -> TangentKernel:
+    """Theta of the infinitely wide network, in float64. Raises UserError where it has none."""
+    kernel, x_train, x_test = analytic_kernel(setup), setup.dataset.x_train, setup.dataset.x_test
+    try:
+        train_train, test_train = (
+            np.asarray(kernel(*x).ntk) for x in ((x_train,), (x_test, x_train))
+        )
+    except ValueError as error:
+        raise UserError(
+            f"model: no analytic kernel ({error}); linearized.analytic=false does without"
+        ) from error
+    return TangentKernel(train_train, dynamics.spectrum(train_train), test_train)
+
+
+def trajectory(setup: Setup, theta: TangentKernel, with_weights: bool) -> Trajectory:
+    """Outputs (Eq. 10-12, 25, 26) of the linearized network at every step; with_weights and where
+    they are logged also its weights (Eq. 9)."""
+    f_train, f_test = initial_outputs(setup)
+    c = coefficients(setup, theta, f_train)
+    shown = slice(setup.experiment.log.train)
+    path = Trajectory(
+        dynamics.outputs(f_train, theta.train_train, c)[:, shown],
+        dynamics.outputs(f_test, theta.test_train, c),
+    )
+    return add_weights(setup, path, c) if with_weights else path
+
+
+def coefficients(setup: Setup, theta: TangentKernel, f0: np.ndarray) -> np.ndarray:
+    """c_t [t, n, k] of dynamics.py at every logged step."""
+    experiment, opt, y = setup.experiment, setup.experiment.optimizer, setup.dataset.y_train
+    name, lr = experiment.loss.name.name, setup.lr * experiment.loss.scale
+    loss, continuous = LOSSES[name], experiment.linearized.flow
+    if loss.quadratic and setup.schedule is None:
+        rate = setup.lr * setup.rate
+        return dynamics.coefficients(
+            theta.spectrum, f0 - y, setup.steps, rate, continuous, opt.momentum
+        )
+    if continuous:
+        operator = flow.dense(theta.train_train)
+        return flow.coefficients(operator, f0, y, name, setup.steps, lr, opt.momentum)
+    return dynamics.recursion(
+        theta.train_train, f0, y, loss.gradient, setup.steps, lr, opt.momentum, setup.schedule
+    )
+
+
+def matrix_free(setup: Setup) -> Trajectory:
+    """The flow under the empirical kernel where that is too large to store."""
+    f_train, f_test = initial_outputs(setup)
+    theta = partial(flow.matrix_free, setup.model, setup.params0)
+    experiment, opt = setup.experiment, setup.experiment.optimizer
+    c = flow.coefficients(
+        theta(setup.x_train, setup.x_train),
+        f_train,
+        setup.dataset.y_train,
+        experiment.loss.name.name,
+        setup.steps,
+        setup.lr * experiment.loss.scale,
+        opt.momentum,
+    )
+    x_train = setup.x_train[: experiment.log.train]
+    with jax.enable_x64(True):
+        moved = [
+            np.stack([np.asarray(operator(jnp.asarray(c_t))) for c_t in c])
+            for operator in (theta(x, setup.x_train) for x in (x_train, setup.x_test))
+        ]
+    path = Trajectory(f_train[: len(x_train)] - moved[0], f_test - moved[1])
+    return add_weights(setup, path, c)
+
+
+def largest_eigenvalue(setup: Setup) -> float:
+    """Of Theta(X, X) = J J^T where that is not stored, by Lanczos iterations."""
+    shape = setup.dataset.y_train.shape
+
+    def product(v: np.ndarray) -> np.ndarray:
+        cotangent = jnp.asarray(v.reshape(shape), setup.x_train.dtype)
+        return np.asarray(push(setup.model, setup.params0, setup.x_train, cotangent)).ravel()
+
+    size = setup.dataset.y_train.size
+    operator = LinearOperator((size, size), product, dtype=np.float64)
+    start, vectors = np.random.default_rng(0).normal(size=size), min(size, VECTORS)
+    found = eigsh(operator, 1, v0=start, ncv=vectors, tol=LANCZOS, return_eigenvectors=False)
+    return float(found[0])
+
+
+@partial(jit, static_argnames="model")
+def push(model: architectures.Network, params: Any, x: jax.Array, c: jax.Array) -> jax.Array:
+    """J J^T c."""
+    tangent = jax.linearize(lambda p: functions.apply(model, p, x), params)[1]
+    (omega,) = jax.linear_transpose(tangent, params)(c)
+    return tangent(omega)
+
+
+def initial_outputs(setup: Setup) -> tuple[np.ndarray, np.ndarray]:
+    """f_0 on train and test points, float64."""
+    f = partial(measure.apply, setup.model, setup.params0)
+    points = setup.x_train, setup.x_test
+    train, test = measure.outputs(f, points, apart=setup.model.mixes_examples)
+    return np.asarray(train, np.float64), np.asarray(test, np.float64)
+
+
+def add_weights(setup: Setup, path: Trajectory, c: np.ndarray) -> Trajectory:
+    if not setup.experiment.log.weights:
+        return path
+    entries, changes = zip(*(weights(setup, c_t) for c_t in c), strict=True)
+    return path._replace(weights=np.stack(entries), weight_change=np.stack(changes))
+
+
+def weights(setup: Setup, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Picked entries [w] and change per layer [l] of omega_t = -J^T c_t (Eq. 9); c [n, k]."""
+    cotangent = jnp.asarray(c, setup.x_train.dtype)
+    omega = pull(setup.model, setup.params0, setup.x_train, cotangent)
+    entries, changes = measure.displacement(omega, setup.pick, setup.norms)
+    return np.asarray(entries), np.asarray(changes)
+
+
+@partial(jit, static_argnames="model")
+def pull(model: architectures.Network, params: Any, x: jax.Array, c: jax.Array) -> Any:
+    pullback = jax.vjp(lambda p: functions.apply(model, p, x), params)[1]
+    return jax.tree.map(jnp.negative, pullback(c)[0])

@@ -1,0 +1,174 @@
+"""What is seen of the models at a logged step, and the rows of a record that it becomes."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from ntkrepro.compilation import jit
+from ntkrepro.config.schema import Space
+from ntkrepro.data.load import Dataset
+from ntkrepro.programs.setup import Setup, fits
+from ntkrepro.records.rows import rows
+from ntkrepro.theory.losses import LOSSES, correct
+from ntkrepro.training import loop, measure
+from ntkrepro.training.measure import Trajectory, root_mean_square
+from ntkrepro.training.recipe import Recipe
+
+
+class Result(NamedTuple):
+    """What a record will hold: its rows, and what its program tells for provenance: `seconds` of
+    each part, and more."""
+
+    rows: pd.DataFrame
+    about: dict[str, Any]
+
+
+def trajectory_rows(
+    model: str,
+    steps: list[int],
+    path: Trajectory,
+    network: Trajectory,
+    data: Dataset,
+    loss: str,
+    keep: int,
+    examples: bool,
+) -> list[pd.DataFrame]:
+    """Loss, accuracy, outputs, RMSE against the network, and weights of one model.
+
+    `output` index = example * k + output, for the first `keep` examples of each split. With
+    `examples`, `example_loss` and `example_correct` (0, 1) of all test points, index = example.
+    """
+    out = []
+    for split, y in (("train", data.y_train), ("test", data.y_test)):
+        f, reference = getattr(path, split), getattr(network, split)
+        y = y[: f.shape[1]]
+        losses, right = LOSSES[loss].per_example(f, y), correct(f, y[None])
+        if split == "test" and examples:
+            out.append(rows(model, "example_loss", steps, losses, split))
+            out.append(rows(model, "example_correct", steps, right, split))
+        out += [
+            rows(model, "loss", steps, losses.mean(-1), split),
+            rows(model, "accuracy", steps, right.mean(-1), split),
+            rows(model, "output", steps, f[:, :keep], split),
+            rows(model, "output_rms", steps, root_mean_square(f), split),
+        ]
+        if model != "network":
+            out.append(rows(model, "rmse", steps, root_mean_square(f - reference), split))
+    if path.weights is not None:
+        out.append(rows(model, "weight", steps, path.weights))
+        out.append(rows(model, "weight_change", steps, path.weight_change))
+    if path.kernel_change is not None:
+        for name, change in zip(("ntk", "nngp"), path.kernel_change.T, strict=False):
+            out.append(rows(model, f"{name}_change", steps, change, "train"))
+    if path.kernel_distance is not None:
+        out.append(rows(model, "ntk_distance", steps, path.kernel_distance, "train"))
+    return out
+
+
+def target_rows(data: Dataset, keep: int) -> list[pd.DataFrame]:
+    """The targets of the examples whose outputs are kept."""
+    pairs = (("train", data.y_train), ("test", data.y_test))
+    return [rows("data", "target", [0], y[:keep].reshape(1, -1), split) for split, y in pairs]
+
+
+class Member(NamedTuple):
+    """One run of a pack: its critical learning rate, nan if unknown, and the linearization that was
+    predicted, for the RMSE that `tick` shows.
+    """
+
+    setup: Setup
+    critical: float
+    reference: Trajectory | None
+
+
+Point = dict[str, Trajectory]  # of every model at one step
+
+
+def finite(point: Trajectory) -> bool:
+    return bool(np.isfinite(point.train).all() and np.isfinite(point.test).all())
+
+
+def observe_all(
+    recipe: Recipe, setup: Setup, omegas: dict[str, Any], start: measure.Empirical | None
+) -> Point:
+    """Every model at one step, and how far the network's kernels have moved."""
+    point = {name: observe(recipe, setup, name, omega) for name, omega in omegas.items()}
+    if start and finite(point["network"]):
+        now = kernels_of(setup, omegas["network"])
+        point["network"] = with_kernels(setup, point["network"], now, start)
+    return point
+
+
+def has_bound(setup: Setup) -> bool:
+    """Whether the bound of SM F can be measured: on mse, with the kernel of all train points."""
+    experiment = setup.experiment
+    compared = experiment.linearized.space is not Space.none
+    quadratic = compared and LOSSES[experiment.loss.name.name].quadratic
+    return quadratic and fits(setup) and experiment.log.outputs >= len(setup.x_train)
+
+
+def observe(recipe: Recipe, setup: Setup, name: str, omega: Any) -> Trajectory:
+    """Outputs and weights of one model at one step."""
+    log = setup.experiment.log
+    if name == "network":
+        f = partial(measure.apply, setup.model, loop.add(setup.params0, omega))
+    else:
+        f = partial(_linearized, recipe, setup.params0, omega)
+    points = setup.x_train[: log.train], setup.x_test
+    seen = measure.outputs(f, points, log.batch, setup.model.mixes_examples)
+    if not log.weights:
+        return Trajectory(*seen)
+    full = loop.fill(setup.params0, omega)
+    entries, changes = measure.displacement(full, setup.pick, setup.norms)
+    return Trajectory(*seen, np.asarray(entries), np.asarray(changes))
+
+
+@partial(jit, static_argnames="recipe")
+def _linearized(recipe: Recipe, params0: Any, omega: Any, x: jax.Array) -> jax.Array:
+    return loop.applies(recipe, params0)["linearized"](omega, x)
+
+
+def kernels_of(setup: Setup, omega: Any) -> measure.Empirical:
+    """Empirical NTK and NNGP on the first `log.outputs` train points."""
+    x = setup.x_train[: setup.experiment.log.outputs]
+    return measure.kernels(setup.model, loop.add(setup.params0, omega), x)
+
+
+def initial_kernels(setup: Setup) -> measure.Empirical | None:
+    """The kernels at theta_0, where their change is logged."""
+    if not setup.experiment.log.kernel:
+        return None
+    return kernels_of(setup, jax.tree.map(jnp.zeros_like, setup.params0))
+
+
+def with_kernels(
+    setup: Setup, point: Trajectory, now: measure.Empirical, start: measure.Empirical
+) -> Trajectory:
+    """How far the kernels have moved; the distance of Eq. S48 where the bound can be measured."""
+    point = point._replace(kernel_change=measure.relative_change(now, start))
+    if has_bound(setup):
+        point = point._replace(kernel_distance=measure.distance(now, start))
+    return point
+
+
+def train_loss(setup: Setup, network: Trajectory) -> float:
+    """The mean loss that is descended, without loss.scale, on the train points that are logged."""
+    y = setup.dataset.y_train[: len(network.train)]
+    loss = LOSSES[setup.experiment.loss.name.name]
+    return float(loss.per_example(network.train, y).mean())
+
+
+def shown(member: Member, points: list[Point]) -> dict[str, float]:
+    """Train loss of the network and test RMSE to its linearization, for the progress bar."""
+    network = points[-1]["network"]
+    values = {"loss": train_loss(member.setup, network)}
+    linear = member.reference.test[len(points) - 1] if member.reference else None
+    if linear is None and "linearized" in points[-1]:
+        linear = points[-1]["linearized"].test
+    if linear is not None:
+        values["rmse"] = float(np.sqrt(np.mean((network.test - linear) ** 2)))
+    return values

@@ -1,0 +1,106 @@
+"""Configs become records."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import joblib
+import numpy as np
+import platformdirs
+from threadpoolctl import threadpool_limits
+
+from ntkrepro.config.identity import Run
+from ntkrepro.config.schema import Experiment, Precision
+from ntkrepro.errors import RunFailed, UserError
+from ntkrepro.programs.catalog import PROGRAMS
+from ntkrepro.programs.memory import refuse_too_large
+from ntkrepro.programs.setup import shapes
+from ntkrepro.progress import Say, Tick
+from ntkrepro.records import store
+from ntkrepro.records.provenance import provenance
+
+X64 = {Precision.float32: False, Precision.float64: True}
+COMPILATION = 0.2  # seconds from which on a compiled program is kept
+
+
+def share_compilations() -> None:
+    """Keep compiled programs for later processes, unless $JAX_COMPILATION_CACHE_DIR says where."""
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        folder = platformdirs.user_cache_path("ntkrepro") / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", COMPILATION)
+
+
+@contextmanager
+def numerics(experiment: Experiment) -> Iterator[None]:
+    """The run's precision. A linearization may diverge where its network doesn't: quietly.
+
+    LAPACK's threads, which decide the last bits, are this machine's cores: in a launcher's worker,
+    whose environment asks for fewer, too.
+    """
+    x64 = jax.enable_x64(X64[experiment.precision])
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    threads = threadpool_limits(joblib.cpu_count(), user_api="blas")
+    with x64, jax.default_matmul_precision("highest"), quiet, threads:
+        yield
+
+
+Outcome = Path | UserError  # of a run: its record, or why there is none
+
+
+def compute(
+    run: Run,
+    say: Say = lambda line: None,
+    tick: Tick = lambda step, **values: None,
+    command: str | None = None,
+) -> Path:
+    """Compute the record of a run and return its path.
+
+    `say` receives lines for the user; tick(step) is called about every second of the training
+    loop, tick(step, loss=..., rmse=...) at each logged step; `command` goes into its provenance.
+    Raises UserError for input that can't be meant, RunFailed where training diverges.
+    """
+    (outcome,) = compute_pack([run], say, tick, command)
+    if isinstance(outcome, UserError):
+        raise outcome
+    return outcome
+
+
+def compute_pack(
+    pack: list[Run], say: Say, tick: Tick, command: str | None = None
+) -> list[Outcome]:
+    """The records of runs that differ in seed and learning rate alone, by one program.
+
+    In a pack a record that is there already stays. Raises UserError for what concerns all of them.
+    """
+    store.refuse_unwritable(pack[0])
+    share_compilations()
+    began, about = time.perf_counter(), provenance(command, device())
+    experiment = pack[0].experiment
+    program = PROGRAMS[experiment.program]
+    with numerics(experiment):
+        refuse_too_large(experiment, program.needs(shapes(pack[0])))
+        results = program.run(pack, say, tick)
+    seconds = round((time.perf_counter() - began) / len(pack), 3)
+    outcomes: list[Outcome] = []
+    for run, result in zip(pack, results, strict=True):
+        if isinstance(result, RunFailed):
+            outcomes.append(result)
+            continue
+        if len(pack) == 1 or not run.path.is_file():
+            took = {"seconds": result.about["seconds"] | {"all": seconds}}
+            store.write(run, result.rows, about | result.about | took)
+        outcomes.append(run.path)
+    for run in pack:
+        store.tidy(run)
+    return outcomes
+
+
+def device() -> dict[str, Any]:
+    """What computes, for provenance."""
+    first = jax.devices()[0]
+    facts = {"device": first.device_kind, "platform": first.platform}
+    return {**facts, "devices": jax.device_count(), "matmul_precision": "highest"}

@@ -1,0 +1,164 @@
+"""Training: the network, and its linearization where that is trained too, observed on the way."""
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ntkrepro import signals
+from ntkrepro.config.schema import LayerRates
+from ntkrepro.errors import RunFailed
+from ntkrepro.networks import functions
+from ntkrepro.programs.observe import (
+    Member,
+    Point,
+    finite,
+    initial_kernels,
+    observe_all,
+    shown,
+    train_loss,
+)
+from ntkrepro.programs.setup import Setup
+from ntkrepro.progress import Tick
+from ntkrepro.theory.linearize import factors_of
+from ntkrepro.training import checkpoint, loop, measure
+from ntkrepro.training.measure import Trajectory
+from ntkrepro.training.recipe import Recipe, Task
+
+FEW_OUTPUTS = 2  # up to here linearize_structured is the cheaper linearization
+LAYER_RATES: dict[LayerRates, Callable[..., Any]] = {
+    LayerRates.same: lambda model, params0, x: None,
+    LayerRates.S33: functions.layer_rates,
+}
+Outcome = dict[str, Trajectory] | RunFailed
+
+
+def trajectories(
+    members: list[Member], names: tuple[str, ...], tick: Tick
+) -> tuple[list[Outcome], float]:
+    """Train the named models of every member together, from the last checkpoint if there is one.
+
+    Returns what was seen of each up to its end (`over`), or for a member whose outputs are no
+    longer finite a RunFailed that names lr over `critical`; and the seconds of training alone.
+    """
+    experiment = members[0].setup.experiment
+    tasks, several = [task_of(member.setup, names) for member in members], len(members) > 1
+    recipe, task = recipe_of(members[0].setup), loop.stack(tasks) if several else tasks[0]
+    path = members[0].setup.run.beside("checkpoint")
+    name = " ".join(member.setup.run.id for member in members)
+    begin = loop.start_members if several else loop.start
+    now, states, stored = checkpoint.load(path, name, begin(recipe, task, names))
+    seen = [unpack(stored, i) for i in range(len(members))]
+    keep = checkpoint.keeper(path, experiment.checkpoint, name, lambda: pack(seen))
+    steps = members[0].setup.steps[max(map(len, seen)) :]
+    trained = loop.train(recipe, task, names, steps, tick, several, keep, (now, states))
+    starts = [initial_kernels(member.setup) for member in members]
+    seconds, began = 0.0, time.perf_counter()
+    with signals.deferred():
+        for step, omegas in trained:
+            seconds += time.perf_counter() - began
+            for i, member in enumerate(members):
+                if not over(member, seen[i]):
+                    own = loop.member(omegas, i) if several else omegas
+                    seen[i].append(observe_all(recipe, member.setup, own, starts[i]))
+            tick(step, **shown(members[0], seen[0]))
+            if all(over(member, points) for member, points in zip(members, seen, strict=True)):
+                break
+            began = time.perf_counter()
+    return [outcome(m, p) for m, p in zip(members, seen, strict=True)], round(seconds, 3)
+
+
+def pack(seen: list[list[Point]]) -> checkpoint.Seen:
+    """What checkpoint.py stores of all members: an array for each member, model and quantity."""
+    return {
+        f"{i}/{name}/{field}": values
+        for i, points in enumerate(seen)
+        for name in (points[0] if points else ())
+        for field, values in measure.stack([p[name] for p in points])._asdict().items()
+        if values is not None
+    }
+
+
+def unpack(stored: checkpoint.Seen, i: int) -> list[Point]:
+    """The points of member i."""
+    own = {tuple(key.split("/")[1:]): v for key, v in stored.items() if key.startswith(f"{i}/")}
+    count = len(next(iter(own.values()))) if own else 0
+    names = list(dict.fromkeys(name for name, _ in own))
+    return [
+        {
+            name: Trajectory(**{field: v[t] for (n, field), v in own.items() if n == name})
+            for name in names
+        }
+        for t in range(count)
+    ]
+
+
+def over(member: Member, points: list[Point]) -> bool:
+    """Whether a run has ended: it diverged, or optimizer.stop or optimizer.plateau was reached."""
+    if not points:
+        return False
+    setup, opt = member.setup, member.setup.experiment.optimizer
+    if not finite(points[-1]["network"]):
+        return True
+    if not (opt.stop or opt.plateau):
+        return False
+    now, loss = setup.steps[len(points) - 1], train_loss(setup, points[-1]["network"])
+    if loss < opt.stop:
+        return True
+    if not opt.plateau or now < 1 / opt.plateau:
+        return False
+    half = bisect_right(setup.steps, now / 2) - 1
+    return abs(loss / train_loss(setup, points[half]["network"]) - 1) < opt.plateau
+
+
+def outcome(member: Member, points: list[Point]) -> Outcome:
+    """The trajectories of a member, with how far its kernels have moved."""
+    setup, critical = member.setup, member.critical
+    if not finite(points[-1]["network"]):
+        lr, steps = setup.lr, [0, *setup.steps]
+        known = f" is {lr / critical:.3g} x the critical learning rate {critical:.4g}"
+        return RunFailed(
+            f"training diverged between step {steps[len(points) - 1]} and step "
+            f"{steps[len(points)]}: optimizer.lr={lr:g}"
+            f"{known if np.isfinite(critical) else ''}; lower optimizer.lr"
+        )
+    return {name: measure.stack([point[name] for point in points]) for name in points[0]}
+
+
+def recipe_of(setup: Setup) -> Recipe:
+    """What the loop compiles."""
+    experiment, opt = setup.experiment, setup.experiment.optimizer
+    return Recipe(
+        setup.model,
+        experiment.loss.name.name,
+        experiment.loss.scale,
+        opt.name.name,
+        opt.momentum,
+        opt.weight_decay,
+        trained=opt.train.name,
+        few=setup.model.structured and setup.dataset.y_train.shape[1] <= FEW_OUTPUTS,
+        image=setup.dataset.image if experiment.data.augment else None,
+    )
+
+
+def task_of(setup: Setup, names: tuple[str, ...]) -> Task:
+    """What that is given."""
+    experiment, dtype = setup.experiment, setup.x_train.dtype
+    rates = LAYER_RATES[experiment.optimizer.layer_rates]
+    same = setup.schedule is None and not experiment.data.augment  # x at every step
+    return Task(
+        setup.params0,
+        setup.x_train,
+        jnp.asarray(setup.dataset.y_train, dtype),
+        jnp.asarray(setup.lr, dtype),
+        None if setup.schedule is None else jnp.asarray(setup.schedule),
+        rates(setup.model, setup.params0, setup.x_train),
+        jax.random.fold_in(jax.random.key(experiment.seed), 1),
+        factors_of(setup.model, setup.params0, setup.x_train)
+        if same and "linearized" in names
+        else None,
+    )

@@ -1,0 +1,65 @@
+"""A finished run in a few lines, from its record."""
+
+import pandas as pd
+
+from ntkrepro.records.store import Record
+
+MODELS = ("network", "linearized", "ntk_empirical", "ntk_analytic")
+
+
+def summary(record: Record) -> str:
+    """What a run found, by its program."""
+    return SUMMARIES[record.config.get("program", "train")](record)
+
+
+def kernel_convergence(record: Record) -> str:
+    """Relative errors of both kernels at the largest number of samples."""
+    last = record.rows[record.rows["index"] == record.rows["index"].max()]
+    errors = (f"{row.quantity} {row.value:.4g}" for row in last.itertuples())
+    return f"{', '.join(errors)} at M = {last['index'].iloc[0]}"
+
+
+def train(record: Record) -> str:
+    """Final loss, accuracy and RMSE against the network of every model, and lr over critical."""
+    rows = record.rows
+    last = rows[(rows["step"] == rows["step"].max()) & (rows["index"] == 0)]
+    lines = [
+        f"{'':14}{'loss':>22}{'accuracy':>22}{'RMSE to network':>22}",
+        f"{'':14}" + f"{'train / test':>22}" * 3,
+    ]
+    for model in [name for name in MODELS if name in set(last["model"])]:
+        cells = [pair(last, model, quantity) for quantity in ("loss", "accuracy", "rmse")]
+        lines.append(f"{model:14}" + "".join(f"{cell:>22}" for cell in cells))
+    lr, critical = record.lr, value(rows, "network", "lr_critical", "train")
+    if critical is not None:
+        lines.append(f"learning rate {lr:g} = {lr / critical:.3g} x critical ({critical:.4g})")
+    return "\n".join(lines)
+
+
+def pair(rows: pd.DataFrame, model: str, quantity: str) -> str:
+    numbers = [value(rows, model, quantity, split) for split in ("train", "test")]
+    return " / ".join("-" if number is None else f"{number:.4g}" for number in numbers)
+
+
+def value(rows: pd.DataFrame, model: str, quantity: str, split: str) -> float | None:
+    hit = rows[(rows["model"] == model) & (rows["quantity"] == quantity) & (rows["split"] == split)]
+    return None if hit.empty else float(hit["value"].iloc[-1])
+
+
+def ensemble(record: Record) -> str:
+    """Mean and standard deviation at the path's ends at the last step."""
+    rows = record.rows[record.rows["step"] == record.rows["step"].max()]
+    at = record.rows[record.rows["quantity"] == "alpha"]["value"].to_numpy()
+    networks = rows[rows["model"] == "network"]["value"].to_numpy().reshape(-1, len(at))
+    lines = [f"{'':16}" + "".join(f"{f'alpha = {at[i]:g}':>22}" for i in (0, -1))]
+    found = {"network": (networks.mean(0), networks.std(0, ddof=1))}
+    for model in ("ntk_analytic", "nngp", "nngp_posterior"):
+        own = rows[rows["model"] == model]
+        found[model] = tuple(own[own["quantity"] == q]["value"].to_numpy() for q in ("mean", "std"))
+    for model, (mean, std) in found.items():
+        cells = (f"{mean[i]:.4g} ± {std[i]:.3g}" for i in (0, -1))
+        lines.append(f"{model:16}" + "".join(f"{cell:>22}" for cell in cells))
+    return "\n".join(lines)
+
+
+SUMMARIES = {"train": train, "kernel_convergence": kernel_convergence, "ensemble": ensemble}

@@ -1,0 +1,75 @@
+"""What records hold, as tables: one quantity over time, or over the runs of a sweep."""
+
+import pandas as pd
+
+from ntkrepro.errors import UserError
+from ntkrepro.records.store import Record
+
+
+def series(record: Record, model: str, quantity: str, split: str = "") -> pd.DataFrame:
+    """time, step and value of a scalar quantity, in order."""
+    rows = select(record, model, quantity, split)
+    return rows[["time", "step", "value"]].reset_index(drop=True)
+
+
+def select(record: Record, model: str, quantity: str, split: str = "") -> pd.DataFrame:
+    """Raises UserError for single outputs, or weights, of a record that was made without them
+    (log.examples, log.weights)."""
+    rows, log = record.rows, record.config.get("log", {})
+    if quantity in ("output", "target") and not log.get("examples", True):
+        raise UserError(
+            f"log.examples=false: run {record.id} has no single outputs, which this figure shows; "
+            "leave it out"
+        )
+    if quantity in ("weight", "weight_change") and log.get("weights") == 0:
+        raise UserError(
+            f"log.weights=0: run {record.id} has no weights, which this figure shows; leave it out"
+        )
+    wanted = (rows["model"] == model) & (rows["quantity"] == quantity) & (rows["split"] == split)
+    return rows[wanted]
+
+
+def table(record: Record, model: str, quantity: str, split: str = "") -> pd.DataFrame:
+    """An indexed quantity as [time, index]."""
+    return select(record, model, quantity, split).pivot(
+        index="time", columns="index", values="value"
+    )
+
+
+def linear_model(record: Record) -> str:
+    """The linearization to compare with: trained if it was, else from the empirical kernel."""
+    return "linearized" if "linearized" in record.rows["model"].unique() else "ntk_empirical"
+
+
+def outputs_per_example(record: Record) -> int:
+    """k, from the targets of the kept examples."""
+    config, targets = record.config, select(record, "data", "target", "test")
+    return len(targets) // min(config["log"]["outputs"], config["data"]["test"])
+
+
+def collect(records: list[Record], quantity: str) -> pd.DataFrame:
+    """Rows of one quantity over a sweep, with each run's width, depth and seed as columns."""
+    frames = []
+    for record in records:
+        rows, model = record.rows, record.config["model"]
+        chosen = rows[rows["quantity"] == quantity]
+        columns = {key: model[key] for key in ("width", "depth")}
+        frames.append(chosen.assign(**columns, seed=record.config["seed"]))
+    return pd.concat(frames, ignore_index=True)
+
+
+def final(records: list[Record], quantity: str) -> pd.DataFrame:
+    """The rows of each run's last step."""
+    rows = collect(records, quantity)
+    return rows[rows["step"] == rows.groupby(["width", "depth", "seed"])["step"].transform("max")]
+
+
+def final_rmse(records: list[Record]) -> pd.DataFrame:
+    """Test RMSE to the linearization at each run's end: width, depth, train (|D|), seed, value."""
+    rows = []
+    for record in records:
+        model, line = record.config["model"], series(record, linear_model(record), "rmse", "test")
+        keys = {key: model[key] for key in ("width", "depth")}
+        keys |= {"train": record.config["data"]["train"], "seed": record.config["seed"]}
+        rows.append(keys | {"value": line["value"].iloc[-1]})
+    return pd.DataFrame(rows)

@@ -1,0 +1,98 @@
+"""How far the runs of a grid are, from what lies in the results folder; imports no JAX."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Set
+from contextlib import suppress
+from typing import NamedTuple
+
+from ntkrepro.config.identity import Run, flat
+from ntkrepro.errors import RunFailed, UserError
+from ntkrepro.files import atomic
+from ntkrepro.records import store
+from ntkrepro.sweep import locks
+
+
+class Failure(NamedTuple):
+    """When a run failed last (seconds, time.time), and why."""
+
+    at: float
+    why: str
+
+
+def fail(run: Run, error: UserError) -> None:
+    """Leave a note beside the record to come, where that can be written."""
+    with suppress(RunFailed), atomic(run.beside("failed")) as file:
+        file.write(json.dumps(Failure(time.time(), str(error))._asdict()).encode())
+
+
+def failure(run: Run) -> Failure | None:
+    try:
+        return Failure(**json.loads(run.beside("failed").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def forget_failure(run: Run) -> None:
+    run.beside("failed").unlink(missing_ok=True)
+
+
+def tidy(runs: list[Run]) -> None:
+    """Remove what a process left that was killed between a record and its own end."""
+    for run in runs:
+        lock, checkpoint = (run.beside(what) for what in ("lock", "checkpoint"))
+        if run.path.is_file() and (lock.exists() or checkpoint.exists()):
+            with locks.claimed([lock]) as ours:
+                if ours:
+                    store.tidy(run)
+
+
+def of(run: Run) -> tuple[str, str]:
+    """Done, running, failed or missing; and where and since when, or why."""
+    if run.path.is_file():
+        return "done", ""
+    if holder := locks.holder(run.beside("lock")):
+        return "running", holder
+    if failed := failure(run):
+        return "failed", failed.why
+    cut_off = run.beside("checkpoint").is_file()
+    return "missing", "cut off; goes on from its checkpoint" if cut_off else ""
+
+
+def by_experiment(runs: list[Run]) -> list[list[Run]]:
+    """The runs of each experiment and scale."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.experiment.name, run.experiment.scale.name), []).append(run)
+    return list(groups.values())
+
+
+def table(runs: list[Run]) -> str:
+    """One line of counts, and one for each run that is running, failed or cut off."""
+    states, names, first = [of(run) for run in runs], labels(runs), runs[0].experiment
+    counts = Counter(word for word, _ in states)
+    words = [f"{counts[word]} {word}" for word in ("done", "running", "failed", "missing")]
+    lines = [f"{first.name} ({first.scale.name}): {', '.join(words)}"]
+    for run, (word, what) in zip(runs, states, strict=True):
+        if what:
+            lines.append(f"  {word}: {names[run.id] or first.name}: {what}")
+    return "\n".join(lines)
+
+
+def labels(runs: list[Run], without: Set[str] = frozenset({"sweep"})) -> dict[str, str]:
+    """Of each run, by id, the keys in which the runs of its experiment differ, as KEY=VALUE; behind
+    its experiment and scale where those differ too."""
+    groups, found = by_experiment(runs), {}
+    names, scales = (
+        {getattr(group[0].experiment, key) for group in groups} for key in ("name", "scale")
+    )
+    for group in groups:
+        first = group[0].experiment
+        values = [flat(run.experiment) for run in group]
+        keys = [k for k in values[0] if k not in without and len({str(v[k]) for v in values}) > 1]
+        head = [first.name] * (len(names) > 1)
+        head += [f"scale={first.scale.name}"] * (len(scales) > 1)
+        for run, own in zip(group, values, strict=True):
+            found[run.id] = " ".join([*head, *(f"{key}={own[key]}" for key in keys)])
+    return found

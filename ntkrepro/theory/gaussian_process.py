@@ -1,0 +1,102 @@
+"""Ensembles of infinitely wide networks: Gaussian processes at every step of training (Eq. 13-16).
+
+The linearized network's outputs are linear in its initial ones,
+
+    f_t(x) = f_0(x) - A_t (f_0(X) - y),    A_t = Theta(x, X) phi_t(Theta(X, X)),
+
+with phi_t of dynamics.py and f_0 ~ N(0, K). So the mean is A_t y and the covariance C K C^T with
+C = (I, -A_t) over (x, X): from a square root of K over all points, which keeps every variance at 0
+or above however singular K is. Theta = K trains the readout alone (Eq. S28-S31, without the slip of
+S31), and t = infinity is then the NNGP posterior (Eq. 14). float64; k outputs share a kernel.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ntkrepro.theory import dynamics
+
+SMALL = 1e-12  # eigenvalues below this share of the largest are no direction at t = infinity
+
+
+class Blocks(NamedTuple):
+    """A kernel on train points X [n] and others x [m]: k(X, X), k(x, X) and k(x, x)."""
+
+    train_train: np.ndarray
+    test_train: np.ndarray
+    test_test: np.ndarray
+
+
+class Ensemble(NamedTuple):
+    """Mean [t, m, k] and covariance [t, m, m] of the outputs at each step."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    @property
+    def std(self) -> np.ndarray:
+        """Standard deviation [t, m]."""
+        return np.sqrt(np.maximum(np.einsum("tii->ti", self.covariance), 0))
+
+
+def blocks(kernel: ArrayLike, n: int) -> Blocks:
+    """The blocks of a kernel [n + m, n + m] over train points, then the others."""
+    kernel = np.asarray(kernel, np.float64)
+    return Blocks(kernel[:n, :n], kernel[n:, :n], kernel[n:, n:])
+
+
+def joint(k: Blocks) -> np.ndarray:
+    """The kernel over others, then train points [m + n, m + n]."""
+    return np.block([[k.test_test, k.test_train], [k.test_train.T, k.train_train]])
+
+
+def square_root(kernel: np.ndarray) -> np.ndarray:
+    """B with B B^T = kernel, where rounding's negative eigenvalues count as 0."""
+    values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
+    return vectors * np.sqrt(np.maximum(values, 0))
+
+
+def responses(
+    theta: Blocks, steps: ArrayLike, rate: float, flow: bool = False, momentum: float = 0.0
+) -> np.ndarray:
+    """A_t [t, m, n] at ascending `steps`, infinity the linear solve; rate = lr * c of losses.py."""
+    spectrum, steps = dynamics.spectrum(theta.train_train), np.atleast_1d(steps)
+    values, ends = spectrum.values, np.isinf(steps)
+    phi = dynamics.phi_t(values, steps[~ends], rate, flow, momentum)
+    solve = np.where(values > SMALL * values[-1], 1 / np.maximum(values, 1e-300), 0)
+    phi = np.concatenate([phi, np.tile(solve, (int(ends.sum()), 1))])
+    side = theta.test_train @ spectrum.vectors
+    return np.einsum("mp,tp,np->tmn", side, phi, spectrum.vectors, optimize=True)
+
+
+def ensemble(
+    nngp: Blocks,
+    theta: Blocks,
+    y: ArrayLike,
+    steps: ArrayLike,
+    rate: float,
+    flow: bool = False,
+    momentum: float = 0.0,
+) -> Ensemble:
+    """Mean and covariance of networks drawn from the prior and trained (Eq. 15, 16).
+
+    y [n, k]. theta = nngp: the readout alone is trained (Eq. S30, S31).
+    """
+    a, y = responses(theta, steps, rate, flow, momentum), np.asarray(y, np.float64)
+    m = len(nngp.test_test)
+    root = square_root(joint(nngp))
+    left = root[:m] - a @ root[m:]
+    return Ensemble(a @ y, left @ np.swapaxes(left, 1, 2))
+
+
+def posterior(nngp: Blocks, y: ArrayLike) -> Ensemble:
+    """Bayesian NNGP posterior (Eq. 14): mean [1, m, k], covariance [1, m, m]."""
+    return ensemble(nngp, nngp, y, [np.inf], 1.0)
+
+
+def sample(of: Ensemble, count: int, seed: int) -> np.ndarray:
+    """Functions [count, t, m, k] drawn from the Gaussian process at each step on its own."""
+    rng, (t, m, k) = np.random.default_rng(seed), of.mean.shape
+    roots = np.stack([square_root(c) for c in of.covariance])
+    return of.mean + np.einsum("tmp,ctpk->ctmk", roots, rng.standard_normal((count, t, m, k)))

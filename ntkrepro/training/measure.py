@@ -1,0 +1,154 @@
+"""From trajectories to the rows of a record."""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ntkrepro.compilation import jit
+from ntkrepro.networks import functions
+from ntkrepro.networks.architectures import Network
+from ntkrepro.networks.functions import flatten
+from ntkrepro.theory.kernels import empirical
+
+Pick = dict[tuple[str, ...], np.ndarray]
+
+
+class Trajectory(NamedTuple):
+    """One model at one step, or with a leading axis at every logged step [t]; none = not available.
+
+    Outputs [n, k], [m, k]; displacement theta_t - theta_0 of single weights [w]; relative change
+    |W_t - W_0| / |W_0| per layer [l]; that of the kernels (NTK, NNGP) [2]; and |Theta_t - Theta_0|
+    on all train points, in the operator norm of Eq. S48 [1].
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    weights: np.ndarray | None = None
+    weight_change: np.ndarray | None = None
+    kernel_change: np.ndarray | None = None
+    kernel_distance: np.ndarray | None = None
+
+
+def stack(points: list[Trajectory]) -> Trajectory:
+    """Trajectories of single steps, one after another."""
+    parts = zip(*points, strict=True)
+    return Trajectory(*(None if part[0] is None else np.stack(part) for part in parts))  # type: ignore
+
+
+def first(path: Trajectory, count: int) -> Trajectory:
+    """Its first `count` logged steps."""
+    return Trajectory(*(None if part is None else part[:count] for part in path))  # type: ignore
+
+
+def layer_weights(params: Any) -> dict[tuple[str, ...], jax.Array]:
+    """Weight arrays by path in the network's order: layer1, layer2, ..., the readout last.
+
+    Of a custom network, whose arrays have other names: those with two axes or more, else all.
+    """
+    every = flatten(params)
+    own = {path: leaf for path, leaf in every.items() if path[-1] == "w" and len(path) > 1}
+    leaves = own or {path: leaf for path, leaf in every.items() if leaf.ndim > 1} or every
+
+    def place(item: tuple[tuple[str, ...], Any]) -> tuple[bool, list[Any]]:
+        name = item[0][0]
+        return name == "readout", [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", name)]
+
+    return dict(sorted(leaves.items(), key=place))
+
+
+def pick_weights(params: Any, count: int, seed: int) -> Pick:
+    """Flat indices of up to `count` random weights, by layer.
+
+    The first layer is left out where there is another: data.subspace rotates it.
+    """
+    leaves = layer_weights(params)
+    paths = list(leaves)[1:] or list(leaves)
+    sizes = [leaves[path].size for path in paths]
+    rng = np.random.default_rng([seed, 2])
+    flat = np.sort(rng.choice(sum(sizes), min(count, sum(sizes)), replace=False))
+    edges = np.cumsum([0, *sizes])
+    return {
+        path: flat[(flat >= low) & (flat < high)] - low
+        for path, low, high in zip(paths, edges[:-1], edges[1:], strict=True)
+    }
+
+
+def full_norms(params: Any, left: int, w_std: float, seed: int) -> dict[tuple[str, ...], float]:
+    """|W_0| per layer, with the part of the first for `left` inputs that data.subspace left out.
+
+    That part is left x width i.i.d. N(0, w_std^2) numbers: its squared norm is drawn. A layer that
+    starts at 0 has no relative change: not a number.
+    """
+    leaves = layer_weights(params)
+    norms = {path: float(np.linalg.norm(leaf)) or np.nan for path, leaf in leaves.items()}
+    if left:
+        first = next(iter(leaves))
+        hidden = left * leaves[first].shape[1]
+        rest = w_std**2 * np.random.default_rng([seed, 3]).chisquare(hidden)
+        norms[first] = float(np.sqrt(norms[first] ** 2 + rest))
+    return norms
+
+
+@jit
+def displacement(omega: Any, pick: Any, norms: Any) -> tuple[jax.Array, jax.Array]:
+    """Picked entries of omega = theta_t - theta_0 [w] and relative change per layer [l]."""
+    leaves = layer_weights(omega)
+    entries = [leaves[path].ravel()[pick[path]] for path in leaves if path in pick]
+    changes = [jnp.linalg.norm(leaf) / norms[path] for path, leaf in leaves.items()]
+    return jnp.concatenate(entries), jnp.stack(changes)
+
+
+Empirical = dict[str, jax.Array]  # kernels by name: ntk [n, k, n, k], nngp [n, n]
+
+
+def kernels(model: Network, params: Any, x: jax.Array) -> Empirical:
+    """Both of a network, or of a user's own, whose readout isn't known, the NTK."""
+    found = {"ntk": empirical.ntk(model, params, x)}
+    return found if model.own else {**found, "nngp": empirical.nngp(model, params, x)}
+
+
+def relative_change(now: Empirical, start: Empirical) -> np.ndarray:
+    """|K_t - K_0|_F / |K_0|_F of NTK and NNGP [2], or of the NTK [1]."""
+    norm = jnp.linalg.norm
+    return np.array([float(norm(now[n] - start[n]) / norm(start[n])) for n in now])
+
+
+def distance(now: Empirical, start: Empirical) -> np.ndarray:
+    """Operator norm of Theta_t - Theta_0, from kernels [n, k, n, k] -> [1]."""
+    change = np.asarray(now["ntk"] - start["ntk"], np.float64)
+    size = change.shape[0] * change.shape[1]
+    square = change.reshape(size, size)
+    return np.array([np.abs(np.linalg.eigvalsh(square)).max()])  # symmetric: no singular values
+
+
+apply = jit(functions.apply, static_argnames="model")
+
+
+def outputs(
+    f: Callable[[jax.Array], jax.Array],
+    x: tuple[jax.Array, jax.Array],
+    size: int | None = None,
+    apart: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """f on train and test points x [n, ...], [m, ...], `size` rows at a time; none = all at once.
+
+    `apart`: no batch holds points of both, for networks whose outputs depend on their batch.
+    """
+    groups = x if apart else (jnp.concatenate(x),)
+    found = [np.asarray(f(part)) for points in groups for part in parts(points, size)]
+    train, test = np.split(np.concatenate(found), [len(x[0])])
+    return train, test
+
+
+def parts(x: jax.Array, size: int | None) -> list[jax.Array]:
+    """x in batches of `size` rows, in order; none = in one."""
+    return [x[i : i + size] for i in range(0, len(x), size)] if size else [x]
+
+
+def root_mean_square(f: np.ndarray) -> np.ndarray:
+    """Over examples and outputs, [t, n, k] -> [t]."""
+    return np.sqrt(np.mean(np.asarray(f, np.float64) ** 2, axis=(1, 2)))

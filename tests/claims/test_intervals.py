@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from ntkrepro.claims import intervals
+from ntkrepro.claims.intervals import NONE, Estimate
+
+
+def test_the_interval_is_that_of_the_mean():
+    """95 % of a mean of 400 is 1.96 standard errors to either side."""
+    items = np.random.default_rng(0).standard_normal(400)
+    low, high = intervals.bootstrap(lambda chosen: items[chosen].mean(-1), 400)
+    half = 1.96 * items.std() / 20
+    assert low == pytest.approx(items.mean() - half, abs=0.1 * half)
+    assert high == pytest.approx(items.mean() + half, abs=0.1 * half)
+
+
+def test_all_resamples_at_once_are_those_one_by_one(few_resamples):
+    pair = np.random.default_rng(1).random((2, 5, 40))
+    value, interval = intervals.of_means(lambda a, b: (a / b).max(0), *pair)
+
+    def one(items):
+        return (pair[0][:, items].mean(1) / pair[1][:, items].mean(1)).max()
+
+    assert value == pytest.approx(one(np.arange(40)), 1e-12)
+    by_one = intervals.bootstrap(lambda rows: np.array([one(items) for items in rows]), 40)
+    assert interval == pytest.approx(by_one, 1e-12)
+
+
+def test_a_slope_is_scipy_s_of_the_logarithms():
+    x, y = np.random.default_rng(2).uniform(1, 9, (2, 12))
+    line = stats.linregress(np.log(x), np.log(y))
+    value, interval = intervals.fit(x, y)
+    assert value == pytest.approx(line.slope)
+    assert interval == pytest.approx(stats.t.interval(0.95, 10, line.slope, line.stderr))
+
+
+@pytest.mark.parametrize("few", [[0, 1], [0, 0, 0]])
+def test_there_is_no_slope_of_two_points_or_one_width(few):
+    x = np.arange(1.0, 5)[few]
+    assert intervals.fit(x, x) == NONE
+
+
+def test_the_worst_slope_is_the_furthest_and_one_that_is_none_above_all():
+    near, far = (Estimate(value, (value, value)) for value in (-0.6, -0.3))
+    assert intervals.worst([near, far], -0.5) is far
+    assert intervals.worst([near, NONE, far], -0.5) is NONE

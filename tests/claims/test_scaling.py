@@ -1,0 +1,54 @@
+"""The value of each claim on a slope is the exponent that its records were made with."""
+
+from itertools import product
+
+import pandas as pd
+import pytest
+
+from ntkrepro.claims import scaling
+from ntkrepro.records.store import Record
+
+COLUMNS = ["step", "time", "model", "quantity", "split", "index", "value"]
+
+
+def sweep(end, *quantities, steps=(0, 8), trains=(8,)):
+    """Records over width n and |D| of quantities that end as end(n, |D|, m) at index m."""
+    found = []
+    for n, train in product((16, 32, 64, 128), trains):
+        rows = [
+            (step, step, model, name, split, m, end(n, train, m) if step == steps[-1] else 1.0)
+            for (model, name, split), m, step in product(quantities, (1, 2, 4), steps)
+        ]
+        config = {"model": {"width": n, "depth": 1}, "data": {"train": train}, "seed": 0}
+        found.append(Record(pd.DataFrame(rows, columns=COLUMNS), config, {}))
+    return found
+
+
+def test_figure_1_is_in_width_and_in_samples():
+    errors = [("network", f"{kernel}_error", "") for kernel in ("nngp", "ntk")]
+    runs = sweep(lambda n, d, m: n**-0.4 * m**-0.6, *errors, steps=(0,))
+    assert values(scaling.convergence_claims(runs)) == pytest.approx(
+        {"1a L=1": -0.4, "1b L=1": -0.4, "1c": -0.6}
+    )
+
+
+def test_figure_2_is_at_the_last_step_and_tells_the_readout_from_other_layers():
+    changes = [("network", f"{what}_change", "") for what in ("weight", "ntk", "nngp")]
+    runs = sweep(lambda n, d, m: n ** (-0.1 * m), *changes)
+    expected = {"2a readout": -0.4, "2a other": -0.15, "2b": -0.7 / 3, "2c": -0.7 / 3}
+    assert values(scaling.change_claims(runs)) == pytest.approx(expected)
+
+
+def test_figure_8_is_in_width_and_in_data():
+    by_width, by_data = (
+        sweep(lambda n, d, m: d**0.8 / n**1.1, ("linearized", "rmse", "test"), trains=trains)
+        for trains in ((8,), (8, 16, 32))
+    )
+    panes = dict.fromkeys(("rmse_fc_depth", "rmse_cnn", "rmse_wrn"), by_width)
+    expected = dict.fromkeys(("8a L=1", "8c L=1", "8d N=1"), -1.1)
+    expected |= {f"8b n={n}": 0.8 for n in (16, 32, 64, 128)}
+    assert values(scaling.rmse_claims(panes | {"rmse_fc_data": by_data})) == pytest.approx(expected)
+
+
+def values(claims):
+    return {claim.id: claim.value for claim in claims}

@@ -1,0 +1,134 @@
+"""Values and verdicts from the default experiment's record, bent so that the answer is known.
+
+Thresholds: tests/figures/test_figures.py; claims that fail: test_wrong.py.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from ntkrepro.claims import intervals, trajectories
+from ntkrepro.claims.claim import FAILED, REPRODUCED, UNCHECKABLE
+from ntkrepro.figures import fig4
+from ntkrepro.records import store, tables
+from tests.claims.common import with_values
+
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
+
+@pytest.fixture
+def record(digits):
+    """As if of the paper's numbers."""
+    return store.read(digits)._replace(paper=True)
+
+
+def check(record):
+    return {claim.id: claim for claim in fig4.FIGURE.claims({"fc_cifar": [record]})}
+
+
+def bent(record, quantity, change):
+    """The linearization's `quantity` replaced by a function of (the network's, the targets)."""
+    targets = tables.select(record, "data", "target", "test")["value"].to_numpy()
+    split = "test" if quantity == "output" else ""
+    values = change(tables.table(record, "network", quantity, split).to_numpy(), targets)
+    new = {quantity: values}
+    if quantity == "output":
+        new["example_loss"] = 0.5 * (values - targets) ** 2
+        new["example_correct"] = (values > 0) == (targets > 0)
+    for name, part in new.items():
+        record = with_values(record, "ntk_empirical", name, split, part)
+    return record
+
+
+def one_flipped(network, targets):
+    """The last step's outputs with one of 16 signs turned."""
+    f = network.copy()
+    f[-1, 3] *= -1
+    return f
+
+
+def noisy(network, targets):
+    """Noise of 0.24 times the rms of the last outputs."""
+    noise = np.random.default_rng(0).standard_normal(network.shape[1])
+    return network + 0.24 * noise * np.sqrt((network[-1] ** 2).mean() / (noise**2).mean())
+
+
+@pytest.mark.parametrize(
+    ("claim", "quantity", "change", "value"),
+    [
+        ("4b", "output", noisy, 0.24),
+        ("4c accuracy", "output", lambda f, y: 0.5 * f, 0),
+        ("4c accuracy", "output", one_flipped, 100 / 16),
+        ("4c loss", "output", lambda f, y: y + 1.04 * (f - y), 1.04**2 - 1),
+        ("4c loss", "output", lambda f, y: y + 0.94 * (f - y), 1 - 0.94**2),
+        ("4d", "weight", lambda f, y: 1.09 * f, 0.09),
+        ("4d", "weight", lambda f, y: -1 * f, 2),
+    ],
+)
+def test_the_value_of_a_claim(record, claim, quantity, change, value):
+    record = bent(record, quantity, change)
+    assert check(record)[claim].value == pytest.approx(value, rel=1e-6, abs=1e-9)
+    assert check(record._replace(paper=False))[claim].verdict == UNCHECKABLE
+
+
+def test_4a_counts_from_time_1_on(record):
+    """Before, the empirical kernel may be as far off as it likes; after, never."""
+    rows = record.rows
+    empirical = (rows["model"] == "ntk_empirical") & (rows["quantity"] == "output")
+    for when, verdict in ((rows["time"] < 1, REPRODUCED), (rows["time"] > 3, FAILED)):
+        value = rows["value"].where(~(when & empirical), 10.0)
+        assert check(record._replace(rows=rows.assign(value=value)))["4a"].verdict == verdict
+
+
+def test_4a_has_no_verdict_without_both_kernels_or_before_time_1(record):
+    rows = record.rows
+    trained = rows["model"].astype(str).replace("ntk_empirical", "linearized")
+    without = rows[rows["model"] != "ntk_analytic"]
+    for part in (without, rows.assign(model=trained), rows[rows["time"] < 1]):
+        assert check(record._replace(rows=part))["4a"].verdict == UNCHECKABLE
+
+
+def test_4d_leaves_out_weights_that_move_in_neither_model(record):
+    """Those of units that are dead on every train point."""
+    rows = record.rows
+    dead = (rows["quantity"] == "weight") & (rows["index"] % 2 == 1)
+    half_dead = record._replace(rows=rows.assign(value=rows["value"].where(~dead, 0)))
+    assert check(bent(half_dead, "weight", lambda f, y: 1.09 * f))["4d"].value == pytest.approx(
+        0.09
+    )
+
+
+def test_a_trained_linearization_goes_before_the_kernels(record):
+    exact = record.rows[record.rows["model"] == "network"].assign(model="linearized")
+    found = check(record._replace(rows=pd.concat([record.rows, exact])))
+    assert {name for name, claim in found.items() if claim.value != 0} == {"4a"}
+
+
+def test_6b_ends_where_the_train_set_is_fitted(record):
+    """Later deviations don't count; a run that never fits it has no verdict."""
+    logits = tables.table(record, "network", "output", "test").to_numpy()
+    t = np.arange(len(logits))
+    off = logits * np.where(t > 4, 2.0, 1.09)[:, None]
+    record = with_values(record, "ntk_empirical", "output", "test", off)
+    for fitted_at, value, verdict in ((4, 0.09, REPRODUCED), (5, 1, FAILED), (99, 1, UNCHECKABLE)):
+        accuracy = np.where(t >= fitted_at, 0.96, 0.5)
+        fitted = with_values(record, "network", "accuracy", "train", accuracy)
+        claim = trajectories.logits_follow(fitted)
+        assert (claim.value, claim.verdict) == (pytest.approx(value), verdict)
+
+
+def test_the_rank_correlation_is_scipy_s(record):
+    """7a with its interval, of resampled and so of tied losses; the network has noise."""
+    loss = tables.series(record, "network", "loss", "train")["value"]
+    noise = np.random.default_rng(2).uniform(0.5, 2, len(loss))
+    record = with_values(record, "network", "loss", "train", noise * loss)
+    shape = trajectories.loss_curves_agree(record)[0]
+    a, b = (
+        tables.series(record, model, "loss", "train")["value"].to_numpy()[1:]
+        for model in ("network", "ntk_empirical")
+    )
+    assert shape.value == pytest.approx(stats.spearmanr(a, b).statistic, 1e-12)
+    drawn = [stats.spearmanr(a[i], b[i]).statistic for i in intervals.resampled(len(a))]
+    assert shape.interval == pytest.approx(intervals.percentiles(drawn), 1e-12)
+    assert shape.value < 1

@@ -1,0 +1,184 @@
+import shutil
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ntkrepro.config import catalog
+from ntkrepro.config.catalog import experiment_file, experiments
+from ntkrepro.config.compose import compose, decides, expand
+from ntkrepro.config.identity import flat, run_id
+from ntkrepro.errors import UserError
+
+WORDS = ["experiment=digits", "scale=paper"]
+
+
+def configured(words):
+    return [run.experiment for run in expand(words)]
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_scales_grow(name):
+    def work(scale):
+        return sum(
+            e.samples * e.data.train * e.optimizer.steps * e.model.depth * e.model.width**2
+            for e in configured([f"experiment={name}", f"scale={scale}"])
+        )
+
+    assert 1000 * work("smoke") < work("laptop")
+    if experiment_file(f"{name}/laptop").is_file():  # else it has the paper's numbers
+        assert work("laptop") < work("paper")
+
+
+def some(values):
+    return st.lists(values, min_size=1, max_size=3)
+
+
+SWEPT = st.fixed_dictionaries(
+    {},
+    optional={
+        "seed": some(st.integers(0, 9)),
+        "model.width": some(st.integers(1, 99)),
+        "optimizer.lr": some(st.floats(1e-3, 1)),
+        "model.activation": some(st.sampled_from(["relu", "erf"])),
+    },
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SWEPT.flatmap(lambda swept: st.permutations(list(swept.items()))))
+def test_expand_is_the_product_without_repeats(swept):
+    runs = expand(f"{key}={','.join(map(str, values))}" for key, values in swept)
+    found = [tuple(flat(run.experiment)[key] for key, _ in swept) for run in runs]
+    assert found == list(dict.fromkeys(product(*(values for _, values in swept))))
+
+
+def test_expand_reads_sweeps_as_hydra_does():
+    words = ["experiment=weight_change,digits", "scale=smoke", "seed=range(3,5)"]
+    words += ["data.classes=[a,b],[c]", "data.targets=onehot", "optimizer.batch=null,4"]
+    words += ["model.activation=relu,'erf'"]
+    found = configured(words)
+    assert len(found) == len({run_id(e) for e in found}) == (3 + 1) * 2 * 2 * 2 * 2
+    assert {e.name for e in found} == {"weight_change", "digits"}
+    assert {e.seed for e in found} == {3, 4}
+    assert {tuple(e.data.classes) for e in found} == {("a", "b"), ("c",)}
+    assert {e.optimizer.batch for e in found} == {None, 4}
+    assert {e.model.activation.name for e in found} == {"relu", "erf"}
+
+
+def test_expand_takes_each_of_an_experiment_s_own_grids_but_what_is_overridden():
+    words = ["experiment=weight_change", "scale=laptop"]
+    widths = [16, 32, 64, 128, 256]
+    expected = {(w, seed) for w in widths for seed in (0, 1, 2)}
+    expected |= {(512, 0), (1024, 0), (2048, 0)}
+    found = configured(words)
+    assert len(found) == len(expected)
+    assert {(e.model.width, e.seed) for e in found} == expected
+    fixed = configured([*words, "model.width=16"])
+    assert [(e.model.width, e.seed) for e in fixed] == [(16, 0), (16, 1), (16, 2)]
+
+
+@pytest.mark.parametrize("words", [["seed=1,"], ["model.width=a,b"], ["model.width=4,0"]])
+def test_expand_refuses_a_sweep_with_a_bad_value(words):
+    with pytest.raises(UserError):
+        expand(words)
+
+
+def test_interpolations_of_a_sweep_are_resolved_at_every_point():
+    """lr = eta / width, of the experiment's own grid."""
+    found = configured(["experiment=parametrization", "scale=smoke", "model.width=8,16"])
+    standard = [e for e in found if e.model.parametrization.name == "standard"]
+    rates = [{e.optimizer.lr * w for e in standard if e.model.width == w} for w in (8, 16)]
+    assert rates[0] == rates[1] != set()
+    assert len({e.optimizer.lr for e in standard}) > len(rates[0])
+
+
+def test_a_sweep_over_scales_takes_the_grid_of_each():
+    both, *alone = (
+        {run.id for run in expand(["experiment=weight_change", f"scale={scale}"])}
+        for scale in ("smoke,laptop", "smoke", "laptop")
+    )
+    assert both == alone[0] | alone[1]
+
+
+def test_the_papers_numbers_of_figures_4_and_s2():
+    """From the captions; 25600 steps: time to 256, read off the poster."""
+    for name, lr in (("fc_cifar", 0.01), ("fc_cifar_standard", 0.005 / 2048)):
+        e = compose([f"experiment={name}", "scale=paper"]).experiment
+        assert (e.model.depth, e.model.width, e.data.train) == (5, 2048, 256)
+        assert (e.optimizer.lr, e.optimizer.steps) == (lr, 25600)
+
+
+def test_a_rate_over_the_width_follows_the_width():
+    for width in (7, 300):
+        chosen = compose(["experiment=fc_cifar_standard", f"model.width={width}"])
+        assert chosen.experiment.optimizer.lr == 0.005 / width
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("model.widht=3", r"model\.widht: no such key; did you mean model\.width"),
+        ("+model.widht=3", r"model\.widht: no such key; did you mean model\.width"),
+        ("+learning_rate=3", "learning_rate: no such key"),
+        ("xyz=3", "xyz: no such key; valid: .*optimizer.lr"),
+        ("experiment=digitz", r"experiment=digitz: unknown; did you mean digits\?"),
+        ("experiment=xyz", "experiment=xyz: unknown; valid: .*digits, .*fc_cifar"),
+        ("experiment=fc_cifar/laptop", "experiment=fc_cifar/laptop: unknown"),
+        ("experiment=null", "experiment=null: unknown"),
+        ("scale=smok", r"scale=smok: unknown; did you mean smoke\?"),
+        ("model=fc", "model=fc: unknown; valid: custom"),
+        ("data=mnist", "data=mnist: unknown; valid: npz"),
+        ("model.activation=rellu", "model.activation=rellu.*relu, tanh, erf, gelu, identity"),
+        ("model.width=wide", "model.width=wide"),
+        ("model.width=1.5", "model.width=1.5"),
+        ("model.width=null", "model.width=null"),
+        ("model.width=2,3", "model.width=2,3.*-m"),
+        ("width", "width.*KEY=VALUE"),
+    ],
+)
+def test_what_is_not_known_is_told_with_the_nearest_that_is(override, told):
+    with pytest.raises(UserError, match=told):
+        compose([override])
+
+
+def test_a_rate_over_a_width_of_zero_names_the_width():
+    with pytest.raises(UserError, match=r"model\.width=0: must be at least 1"):
+        compose(["experiment=fc_cifar_standard", "model.width=0"])
+
+
+@pytest.fixture
+def configs(tmp_path, monkeypatch):
+    """A copy of the configs that a test may change, and an empty cache folder."""
+    folder = tmp_path / "configs"
+    shutil.copytree(catalog.configs_dir(), folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("ntkrepro.config.compose.configs_dir", lambda: folder)
+    decides.cache_clear()
+    yield folder
+    decides.cache_clear()
+
+
+def refuse(*args):
+    raise AssertionError("composed again")
+
+
+def test_a_composed_config_is_kept(configs, monkeypatch):
+    first = compose(WORDS)
+    monkeypatch.setattr("ntkrepro.config.compose.hydra_compose", refuse)
+    assert compose(WORDS) == first
+
+
+def test_an_edit_of_any_config_is_seen(configs):
+    before = compose(WORDS).experiment
+    path = configs / "experiment" / "digits.yaml"
+    path.write_text(path.read_text().replace("width: ", "width: 1", 1))
+    decides.cache_clear()  # as in the next process
+    after = compose(WORDS).experiment
+    assert after.model.width == int(f"1{before.model.width}")
+
+
+def test_without_a_folder_to_write_it_is_composed_all_the_same(configs, tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder would be")
+    assert compose(WORDS) == compose(["scale=paper", "experiment=digits"])

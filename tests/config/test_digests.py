@@ -1,0 +1,65 @@
+"""The content of a user's files names a record: of data, and of a network's source."""
+
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from ntkrepro.config.compose import compose
+from ntkrepro.errors import UserError
+from tests.own import ARRAYS, NETS, npz, words
+
+
+def own_id(*overrides):
+    return compose(words("Pair", *npz(), *overrides)).id
+
+
+def test_the_content_of_the_files_names_the_record_not_their_place(here):
+    before = own_id()
+    shutil.copy("own.npz", "copy.npz")
+    assert own_id("data.path=copy.npz") == before
+    np.savez("own.npz", **{**ARRAYS, "x_train": 2 * ARRAYS["x_train"]})
+    assert own_id() != before
+    assert own_id("data.path=copy.npz") == before
+    (here / "nets.py").write_text(NETS + "# edited\n")
+    assert own_id("data.path=copy.npz") != before
+
+
+PACKAGE = {  # mine.nets imports a neighbour by a relative name, and that a third
+    "mine/nets.py": "from .blocks import Linear",
+    "mine/blocks.py": "import helper\nfrom nets import Linear",
+    "helper.py": "import numpy",
+    "unused.py": "a = 1",
+}
+
+
+@pytest.mark.parametrize("name", ["mine/nets.py", "mine/blocks.py", "helper.py", "nets.py"])
+def test_whatever_the_network_imports_from_beside_it_names_the_record(here, name):
+    (here / "mine").mkdir()
+    for path, text in PACKAGE.items():
+        (here / path).write_text(text)
+    asked = words("Pair", "model.factory=mine.nets:Linear")
+    before = compose(asked).id
+    (here / "unused.py").write_text("a = 2")
+    assert compose(asked).id == before
+    with (here / name).open("a") as file:
+        file.write("\nb = 2\n")
+    assert compose(asked).id != before
+    assert not {"mine", "helper", "nets"} & set(sys.modules)  # by reading alone
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (words("Pair", "model.factory=nets"), "model.factory=nets: must be MODULE:NAME"),
+        (words("Pair", "model.factory=nowhere:f"), "model.factory=nowhere:f: no module nowhere"),
+        (words("Pair", "model.factory=broken:f"), "broken.py is no Python"),
+        (words("Pair", "model.digest=0123"), "model.digest='?0?123'?: must be left out, or be"),
+        (["data=npz", "data.path=no.npz"], "data.path=no.npz: No such file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_or_is_another_is_told(here, overrides, told):
+    (here / "broken.py").write_text("def f(:")
+    with pytest.raises(UserError, match=told):
+        compose(overrides)

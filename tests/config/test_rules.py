@@ -1,0 +1,119 @@
+from dataclasses import fields, is_dataclass
+from math import inf, nan
+from operator import attrgetter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ntkrepro.config.compose import compose
+from ntkrepro.config.rules import check
+from ntkrepro.config.schema import Experiment
+from ntkrepro.errors import UserError
+
+BELOW_1, NEGATIVE = st.integers(max_value=0), st.integers(max_value=-1)
+NOT_ABOVE_0 = st.floats(max_value=0) | st.sampled_from([inf, nan])
+BELOW_0 = st.floats(max_value=0, exclude_max=True) | st.just(nan)
+BOUNDED = [  # keys, what their values must be, and what they mustn't
+    ("samples workers data.train data.test data.dim", "at least 1", BELOW_1),
+    ("model.width log.outputs", "at least 1", BELOW_1),
+    ("model.depth", "at least 1 hidden layer", BELOW_1),
+    ("log.batch", "null (all) or at least 1", BELOW_1),
+    ("pack", "null (what caches hold) or at least 1", BELOW_1),
+    ("seed data.seed optimizer.steps optimizer.weight_decay", "0 or above", NEGATIVE),
+    ("checkpoint", "0 seconds or above", NEGATIVE),
+    ("optimizer.stop", "0 (never) or above", NEGATIVE),
+    ("log.points", "0 (only log.steps) or above", NEGATIVE),
+    ("log.weights", "0 (none) or above", NEGATIVE),
+    ("log.steps", "0 or above", st.lists(st.integers()).map(lambda v: [*v, -1])),
+    ("data.classes", "different from each other", st.lists(st.just("3"), min_size=2)),
+    ("model.w_var loss.scale optimizer.lr", "above 0 and finite", NOT_ABOVE_0),
+    ("optimizer.lr_over_critical", "null (optimizer.lr is the rate) or above 0", NOT_ABOVE_0),
+    ("model.b_var", "0 (no biases) or above, finite", BELOW_0 | st.just(inf)),
+    ("optimizer.momentum optimizer.plateau", "in [0, 1)", BELOW_0 | st.floats(min_value=1)),
+]
+KEYS = [(key, wanted, values) for keys, wanted, values in BOUNDED for key in keys.split()]
+
+
+@pytest.mark.parametrize(("key", "wanted", "values"), KEYS)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_a_value_out_of_its_key_s_bound_is_refused(data, key, wanted, values):
+    value, experiment, (*section, name) = data.draw(values), Experiment(), key.split(".")
+    setattr(attrgetter(*section)(experiment) if section else experiment, name, value)
+    with pytest.raises(UserError) as error:
+        check(experiment)
+    assert str(error.value).startswith(f"{key}={value}: must be {wanted}")
+
+
+def test_every_bound_is_among_these():
+    whole = Experiment()
+    sections = {"": whole} | {f"{n}.": v for n, v in vars(whole).items() if is_dataclass(v)}
+    found = {p + f.name for p, s in sections.items() for f in fields(s) if "bound" in f.metadata}
+    assert found == {key for key, *_ in KEYS}
+
+
+OWN = ("model=custom", "model.factory=nets:Pair")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["optimizer.batch=0"], "null (full batch) or 1 to data.train=128"),
+        (["optimizer.batch=129"], "null (full batch) or 1 to data.train=128"),
+        (["log.train=0"], "null (all) or 1 to data.train=128"),
+        (["log.train=129"], "null (all) or 1 to data.train=128"),
+        (["data.augment=true"], "false unless data.name is a set of images and data.subspace"),
+        (["data.points=3"], "0 with program=train"),
+        (["optimizer.name=adam", "optimizer.momentum=0.9"], "0 with optimizer.name=adam"),
+        (["optimizer.name=adam", "optimizer.layer_rates=S33"], "same unless"),
+        (
+            ["model.parametrization=standard", "optimizer.layer_rates=S33"],
+            "same unless model.parametrization=ntk",
+        ),
+        (
+            ["experiment=kernel_convergence", "data.subspace=false", "data.augment=true"],
+            "false unless data.name is a set of images",
+        ),
+        (["optimizer.train=readout", "optimizer.weight_decay=0.1"], "0 with optimizer.train=read"),
+        (["model.architecture=cnn", "data.subspace=false", "data.name=gaussian"], "a set of imag"),
+        (["optimizer.lr_over_critical=0.5", "optimizer.lr=0.2"], "left out with optimizer.lr_over"),
+        (["optimizer.name=adam", "optimizer.lr_over_critical=0.5"], "null unless program=train"),
+        (["experiment=kernel_convergence", "optimizer.stop=0.1"], "0 with program=kernel_conv"),
+        (["experiment=wrn_cifar", "log.kernel=true"], "false with model.norm=batch"),
+        (["experiment=kernel_convergence", "model.parametrization=standard"], "ntk with program="),
+        (["experiment=ensemble", "loss.name=xent"], "mse with program=ensemble"),
+        (["model.factory=a:b"], "null, or stand with model.architecture=custom (model=custom)"),
+        ([*OWN, "model.pool=flatten"], "left out with model.architecture=custom"),
+        ([*OWN, "model.parametrization=standard"], "left out with model.architecture=custom"),
+        ([*OWN, "data.subspace=true"], "false with model.architecture=custom"),
+        ([*OWN, "linearized.analytic=true"], "false with model.architecture=custom"),
+        ([*OWN, "optimizer.layer_rates=S33"], "same "),
+        ([*OWN, "optimizer.train=readout"], "all with model.architecture=custom"),
+        (["data.path=own.npz"], "null, or stand with data=npz"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(overrides, told):
+    with pytest.raises(UserError) as error:
+        compose(overrides)
+    assert str(error.value).startswith(f"{overrides[-1]}: must be {told}")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["model=custom"], "model.factory=None: must be MODULE:NAME"),
+        (["data=npz"], "data.path=None: must be an .npz file"),
+        ([*OWN, "program=kernel_convergence"], "model.architecture=custom: must be fc"),
+        ([*OWN, "program=ensemble", "data.points=5"], "model.architecture=custom: must be fc"),
+        (
+            ["data.classes=[]"],
+            "data.targets=signs: must be onehot unless data.classes names two classes (now [])",
+        ),
+        (["loss.name=xent"], "data.targets=signs: must be onehot with loss.name=xent"),
+    ],
+)
+def test_what_lacks_or_forbids_another_key_names_that(overrides, told):
+    with pytest.raises(UserError) as error:
+        compose(overrides)
+    assert str(error.value).startswith(told)

@@ -1,0 +1,176 @@
+"""What `ntkrepro plan` counts, against counts by hand."""
+
+from itertools import pairwise
+
+import jax
+import numpy as np
+import pytest
+
+from ntkrepro.config.catalog import experiments
+from ntkrepro.config.compose import expand
+from ntkrepro.data import load
+from ntkrepro.plan import measure, plan, table
+from ntkrepro.programs import memory
+from ntkrepro.programs.calls import Call
+from ntkrepro.programs.catalog import PROGRAMS
+from ntkrepro.programs.run import numerics
+from ntkrepro.programs.setup import shapes
+
+TWO = ("data.classes=[airplane,horse]", "data.targets=signs")
+
+
+def flops(*words):
+    (point,) = expand(words)
+    with numerics(point.experiment):
+        return plan.step_flops(shapes(point))
+
+
+def dense(n, *sizes):
+    """Sum of 2 n a b over a network's products, all and those of the first layer."""
+    every = [2 * n * a * b for a, b in pairwise(sizes)]
+    return sum(every), every[0]
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "n", "m"), [(1, 1024, 256, 256), (3, 512, 128, 64), (5, 2048, 256, 256)]
+)
+def test_flops_of_fc_steps(depth, width, n, m):
+    """Forward, weights, inputs: three products a layer, but no input gradient of the first. The
+    linearization at fixed factors, for one output: forward and weights."""
+    words = ["experiment=fc_cifar", f"model.depth={depth}", f"model.width={width}"]
+    words += [f"data.train={n}", f"data.test={m}", "linearized.space=both"]
+    counted = flops(*words)
+    every, first = dense(n, n + m, *[width] * depth, 1)
+    assert counted["network"] == pytest.approx(3 * every - first, rel=0.01)
+    assert counted["linearized"] == pytest.approx(2 * every, rel=0.01)
+
+
+def test_flops_of_fc_minibatches():
+    """Ten outputs: the linearization's forward, tangent and transpose cost five products a layer,
+    and the first has no input to differentiate in either of the last two.
+
+    The optimizer's 6 FLOPs a parameter come on top: 1.7 % of the products of a batch of 64.
+    """
+    counted = flops("experiment=fc_mnist", "optimizer.batch=512", "linearized.space=weights")
+    every, first = dense(512, 784, 1024, 1024, 10)
+    assert counted["network"] == pytest.approx(3 * every - first, rel=0.01)
+    assert counted["linearized"] == pytest.approx(5 * every - 2 * first, rel=0.01)
+
+
+@pytest.mark.parametrize("pool", ["gap", "flatten"])
+@pytest.mark.parametrize(("depth", "width", "n"), [(3, 64, 16), (2, 128, 8)])
+def test_flops_of_cnn_steps(pool, depth, width, n):
+    """A 3 x 3 window on h x w positions with zero padding has (3 h - 2)(3 w - 2) products within
+    the image, not 9 h w: XLA leaves those with padding out."""
+    words = ["experiment=cnn_cifar", f"model.depth={depth}", f"model.width={width}"]
+    counted = flops(*words, f"data.train={n}", f"model.pool={pool}")
+    window = (3 * 32 - 2) ** 2
+    every, first = dense(n * window, 3, *[width] * depth)
+    readout, _ = dense(n, width * (1 if pool == "gap" else 32 * 32), 1)
+    assert counted["network"] == pytest.approx(3 * every - first + 3 * readout, rel=0.01)
+    assert counted["linearized"] == pytest.approx(2 * every + 2 * readout, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("data.classes=[]", "data.targets=onehot", "data.train=20", "data.test=20"),
+        ("data.name=gaussian", "data.classes=[positive,negative]", "data.dim=300"),
+        ("data.name=mnist", "data.classes=[]", "data.targets=onehot"),
+        ("data.name=cifar10", *TWO),
+        ("experiment=cnn_cifar",),
+        ("experiment=ensemble", "scale=smoke", "optimizer.train=all"),
+    ],
+)
+def test_shapes_are_those_of_the_data(words, request):
+    if "cifar" in str(words) or "mnist" in str(words) or "ensemble" in str(words):
+        request.getfixturevalue("tfds_dir")
+    (point,) = expand(words)
+    given, expected = (f(point.experiment.data) for f in (load.shapes, load.load))
+    for a, b in zip(given[:4], expected[:4], strict=True):
+        assert a.shape[0] == b.shape[0]
+        assert 0.8 * a.shape[1] <= b.shape[1] <= a.shape[1]  # inputs may span less
+    assert given[4:] == expected[4:]
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_every_experiment_has_its_calls(name):
+    """And steps in them as many as the config says."""
+    for point in expand([f"experiment={name}", "scale=smoke"])[:2]:
+        with numerics(point.experiment):
+            found = PROGRAMS[point.experiment.program].calls(shapes(point))
+            assert all(plan.flops_of(plan.lower(p)) > 0 for p in found if isinstance(p, Call))
+        steps = [call.calls for call in found if call.name.startswith("steps")]
+        assert steps == ([] if name == "kernel_convergence" else [point.experiment.optimizer.steps])
+
+
+def test_points_that_share_shapes_are_planned_once(monkeypatch):
+    planned = []
+    cost = plan.Cost("steps", 1, 1.0, 1.0, 1, 1)
+    one = plan.Plan(1, {}, plan.Start(10.0, 2.0, 0.0, 0), 0, [cost])
+    monkeypatch.setattr(plan, "plan", lambda point: planned.append(point) or one)
+    points = expand(["experiment=fc_cifar_xent", "scale=smoke"])
+    found = plan.groups(points)
+    assert len(points) == 4
+    assert [point.experiment.model.width for point in planned] == [8, 32]
+    assert [group.label for group in found] == ["model.width=8", "model.width=32"]
+    assert [group.seconds for group in found] == [11 + 3, 11 + 3]
+    points[0].experiment.optimizer.lr *= 2
+    assert len(plan.groups(points)) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (("model.width=4096",), "model.width"),
+        (("data.train=240", "data.targets=onehot", "model.width=16"), "data.train"),
+        (("experiment=wrn_cifar", "scale=paper", "model.width=16"), "data.train"),
+        (("experiment=cnn_cifar", "optimizer.batch=64"), "log.batch"),
+        (("experiment=cnn_cifar", "optimizer.batch=64", "log.batch=16"), "optimizer.batch"),
+        (("experiment=cnn_cifar", "data.test=8"), "optimizer.batch"),
+    ],
+)
+def test_the_key_to_lower_is_that_of_the_largest_part(words, key):
+    (point,) = expand(words)
+    with numerics(point.experiment):
+        assert memory.largest(PROGRAMS[point.experiment.program].needs(shapes(point))).key == key
+
+
+def test_a_plan_that_does_not_fit_names_the_key(monkeypatch):
+    (point,) = expand(["model.width=2048"])
+    cost = plan.Cost("steps", 1, 1.0, 1.0, 2**40, 0)
+    group = plan.Group("", [point], plan.Plan(1, {}, plan.Start(0.0, 0.0, 0.0, 0), 0, [cost]))
+    monkeypatch.setattr(table, "free", lambda: 2**30)
+    assert table.fit(group).startswith("does not fit: 1.02e+03 GiB")
+    assert "lower model.width (now 2048)" in table.fit(group)
+    monkeypatch.setattr(table, "free", lambda: 2**41)
+    assert table.fit(group).startswith("fits: ")
+
+
+def test_a_plan_allocates_nothing_of_the_run():
+    """Shapes alone: a network of 10^10 parameters."""
+    (point,) = expand(["model.width=100000"])
+    with numerics(point.experiment):
+        setup = shapes(point)
+        assert all(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(setup.params0))
+        assert plan.step_flops(setup)["network"] > 1e12
+    assert all(array.base is not None and not any(array.strides) for array in setup.dataset[:4])
+    assert np.prod(setup.params0["layer2"]["w"].shape) == 10**10
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("experiment=digits",),
+        ("experiment=ensemble", "optimizer.train=all"),
+        ("experiment=cnn_cifar",),
+    ],
+)
+def test_steps_are_measured(words):
+    """In a loop, of many networks, and one a call."""
+    (point,) = expand([*words, "scale=smoke"])
+    with numerics(point.experiment):
+        found = PROGRAMS[point.experiment.program].calls(shapes(point))
+        step = next(call for call in found if call.name.startswith("steps"))
+        assert 1e-6 < measure.measure(step, plan.lower(step).compile()) < 1

@@ -1,0 +1,140 @@
+"""The program `ensemble`: its members, blocks and readout training."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ntkrepro.claims import ensembles
+from ntkrepro.config.compose import compose
+from ntkrepro.config.schema import Data, Targets
+from ntkrepro.data import inputs, load
+from ntkrepro.errors import UserError
+from ntkrepro.networks import functions
+from ntkrepro.programs import ensemble, memory
+from ntkrepro.programs.run import compute
+from ntkrepro.programs.setup import prepare
+from ntkrepro.records import store
+from ntkrepro.theory import dynamics
+from ntkrepro.theory.kernels import empirical
+from ntkrepro.training import loop, recipe
+
+DIGITS = ("program=ensemble", "data.points=11", "data.train=12", "model.width=16", "model.depth=2")
+SMALL = (*DIGITS, "samples=5", "optimizer.steps=8", "log.points=0", "log.steps=[3]", "seed=2")
+
+
+def small(tmp_path, *overrides):
+    return compose([*SMALL, f"results={tmp_path}", *overrides])
+
+
+def computed(run, say=lambda line: None):
+    return ensembles.members(store.read(compute(run, say)))
+
+
+def alone(seed):
+    """Outputs [t, points] of the network of a seed, trained by itself."""
+    own = prepare(compose([*SMALL, f"seed={seed}"]))
+    task = recipe.Task(own.params0, own.x_train, own.dataset.y_train, jnp.float32(0.1))
+    runs = loop.train(recipe.Recipe(own.model), task, ("network",), [0, 3, 8])
+    params = (loop.add(own.params0, omega["network"]) for _, omega in runs)
+    return np.stack([functions.apply(own.model, p, own.x_test)[:, 0] for p in params])
+
+
+def test_members_are_the_networks_of_their_seeds(tmp_path):
+    seen = computed(small(tmp_path))
+    assert list(seen.steps) == [0, 3, 8]
+    assert seen.networks.shape == (3, 5, 11)
+    for member in (0, 4):
+        assert np.abs(seen.networks[:, member] - alone(2 + member)).max() < 1e-5
+
+
+def test_the_path_leads_from_one_class_to_the_other_on_a_sphere():
+    images = Data(classes=["3", "8"], targets=Targets.signs, train=12, points=11)
+    images.subspace = False
+    dataset = load.load(images)
+    at = inputs.alphas(11)
+    assert (at[0], at[-1]) == (-2, 3)
+    (start,), (end,) = (dataset.x_test[at == a] for a in (0.0, 1.0))
+    first, other = (dataset.x_train[dataset.y_train[:, 0] == y][0] for y in (1, -1))
+    assert np.allclose(start, first)
+    assert np.allclose(end, other)
+    assert np.allclose((dataset.x_test**2).sum(1), 64)
+    turned = load.load(Data(**{**vars(images), "subspace": True}))
+    assert turned.x_train.shape[1] <= 12  # the path adds no direction
+    gram = dataset.x_test @ dataset.x_train.T
+    assert np.allclose(turned.x_test @ turned.x_train.T, gram)
+
+
+def test_blocks_are_kept_and_a_run_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
+    """The same members whatever the block, and a finished block is not computed again."""
+    whole = computed(small(tmp_path / "whole")).networks
+    run = small(tmp_path / "cut")
+    each = 4 * sum(leaf.nbytes for leaf in jax.tree.leaves(prepare(run).params0))
+    monkeypatch.setattr(memory, "CACHES", {jax.default_backend(): 2 * each})
+    real, calls = ensemble.train_block, []
+
+    def dies(setup, first, last, path, tick):
+        calls.append(first)
+        if first == 4:
+            raise KeyboardInterrupt
+        return real(setup, first, last, path, tick)
+
+    monkeypatch.setattr(ensemble, "train_block", dies)
+    with pytest.raises(KeyboardInterrupt):
+        computed(run)
+    assert sorted(p.name for p in ensemble.folder(run).iterdir()) == ["0-2.npy", "2-4.npy"]
+    monkeypatch.setattr(ensemble, "train_block", real)
+    said = []
+    assert np.abs(computed(run, said.append).networks - whole).max() < 1e-5
+    assert said == ["members 0 to 1 are there already", "members 2 to 3 are there already"]
+    assert not ensemble.folder(run).exists()
+    assert calls == [0, 2, 4]
+
+
+def test_training_the_readout_is_the_nngp_kernel_s_dynamics(tmp_path):
+    """Finite width: f_0 - K(x, X) phi_t(K) (f_0(X) - y) under the empirical K (Eq. S28)."""
+    run = small(tmp_path, "optimizer.train=readout", "precision=float64", "samples=1")
+    seen = computed(run)
+    with jax.enable_x64(True):
+        own = prepare(run)
+        model, x = (own.model, own.params0), (own.x_train, own.x_test)
+        k, k_test = (np.asarray(empirical.nngp(*model, part, own.x_train)) for part in x)
+        f, f_test = (functions.apply(*model, part) for part in x)
+    residual = np.asarray(f) - own.dataset.y_train
+    c = dynamics.coefficients(dynamics.spectrum(k), residual, seen.steps, 0.1 * own.rate)
+    expected = dynamics.outputs(f_test, k_test, c)[..., 0]
+    assert np.abs(seen.networks[:, 0] - expected).max() < 1e-10
+    assert np.abs(expected[-1] - expected[0]).max() > 0.1
+
+
+@pytest.mark.slow
+def test_members_on_several_devices_are_those_on_one(ntkrepro, tmp_path):
+    seen = []
+    for devices in (1, 4):
+        words = [*SMALL, "samples=8", f"results={tmp_path}/{devices}"]
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        assert ntkrepro("run", *words, XLA_FLAGS=flags).returncode == 0
+        record = store.read(compose(words).path)
+        assert record.provenance["devices"] == devices
+        seen.append(ensembles.members(record).networks)
+    assert np.abs(seen[0] - seen[1]).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("data.points=0", "data.points=0: must be at least 2 with program=ensemble"),
+        ("data.targets=onehot", "data.targets=onehot: must be signs"),
+        ("model.architecture=cnn", "model.architecture=cnn: must be fc"),
+        ("optimizer.batch=4", "optimizer.batch=4: must be null"),
+        ("optimizer.name=adam", "optimizer.batch=None: must be null, and optimizer.name=sgd"),
+    ],
+)
+def test_what_an_ensemble_cannot_be_is_refused(override, told):
+    with pytest.raises(UserError, match=told):
+        compose([*SMALL, "data.subspace=false", override])
+
+
+def test_a_path_within_one_class_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"data\.points: the train points are of one class"):
+        computed(small(tmp_path, "data.train=1"))

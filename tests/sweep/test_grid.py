@@ -1,0 +1,379 @@
+"""Grids: killed, shared, failing, on a full disk; packs and early ends."""
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ntkrepro.config import identity
+from ntkrepro.config.catalog import experiments
+from ntkrepro.config.compose import compose, expand
+from ntkrepro.config.identity import Run
+from ntkrepro.errors import RunFailed
+from ntkrepro.programs.run import compute
+from ntkrepro.records import store
+from ntkrepro.sweep import locks, packs, status
+from ntkrepro.sweep.grid import compute_missing
+from tests.conftest import COMMAND, TINY, wait_for
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "kill_runs.py"
+LONG = (  # seconds of training, a checkpoint at each look
+    *("data.train=64", "data.test=8", "model.width=256", "model.depth=3", "log.points=12"),
+    *("linearized.analytic=false", "log.kernel=false", "optimizer.steps=6000", "checkpoint=0"),
+)
+
+
+def start(folder, *words):
+    return subprocess.Popen(
+        [str(COMMAND), "run", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def others(folder):
+    """Files beside the records."""
+    return {path.name for path in folder.rglob("results/runs/*") if path.suffix != ".parquet"}
+
+
+def rows(folder):
+    return {path.name: store.read(path).rows for path in folder.rglob("*.parquet")}
+
+
+def tiny(tmp_path, *words):
+    return compose([*TINY, f"results={tmp_path}/results", *words])
+
+
+def run_grid(runs, since=None):
+    """compute_missing: the outcome told of each run."""
+    told = {}
+    tell = lambda run, outcome: told.update({run.id: outcome})  # noqa: E731
+    compute_missing(runs, tell, time.time() if since is None else since)
+    return [told.get(run.id) for run in runs]
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_a_grid_writes_the_same_bits(tfds_dir):
+    """The script that does it 50 times."""
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--kills", "4"],
+        env=os.environ | {"TFDS_DATA_DIR": str(tfds_dir)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "4 x SIGKILL" in done.stdout
+    assert "0 records lost, 0 with different bits, 0 files left" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_cut_off_in_training_goes_on_from_its_checkpoint(tmp_path, sent, ntkrepro):
+    """And not from the start: the step that is stored rises from one kill to the next."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for folder in (whole, cut):
+        folder.mkdir()
+    assert start(whole, *LONG).wait() == 0
+    steps = []
+    for _ in range(2):
+        process = start(cut, *LONG)
+        before = steps[-1] if steps else 0
+        wait_for(lambda before=before: stored_step(cut) > before)
+        process.send_signal(sent)
+        assert process.wait() == (143 if sent is signal.SIGTERM else -signal.SIGKILL)
+        steps.append(stored_step(cut))
+    assert 0 < steps[0] < steps[1] < 6000
+    assert start(cut, *LONG).wait() == 0
+    (name, one), (other, two) = *rows(whole).items(), *rows(cut).items()
+    assert name == other
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    assert not others(cut)
+
+
+def stored_step(folder):
+    for path in folder.rglob("*.checkpoint"):
+        with np.load(path) as file:
+            return int(file["step"])
+    return 0
+
+
+@pytest.mark.slow
+def test_four_processes_share_a_grid(tmp_path):
+    """Forty points, each computed exactly once."""
+    words = ("-m", *TINY, "model.width=4,5,6,7", "seed=range(0,10)", "pack=2")
+    processes = [start(tmp_path, *words) for _ in range(4)]
+    texts = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, texts
+    wrote = [path for text in texts for path in re.findall(r"wrote (\S+\.parquet)", text)]
+    assert len(wrote) == len(set(wrote)) == 40
+    assert sum("wrote" in text for text in texts) > 1
+    assert len(rows(tmp_path)) == 40
+    assert not others(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_dead_process_s_run_is_taken_over(tmp_path):
+    """By one that was waiting for it."""
+    first = start(tmp_path, "-m", *LONG)
+    wait_for(lambda: stored_step(tmp_path))
+    first.send_signal(signal.SIGSTOP)  # it holds its lock, however fast the machine
+    second = start(tmp_path, "-m", *LONG)
+    time.sleep(3)
+    asked = subprocess.run([COMMAND, "status", *LONG], cwd=tmp_path, capture_output=True, text=True)
+    assert "0 done, 1 running" in asked.stdout
+    assert f"(process {first.pid}) since 20" in asked.stdout
+    first.kill()
+    first.wait()
+    assert second.wait() == 0
+    assert len(rows(tmp_path)) == 1
+    assert not others(tmp_path)
+
+
+def test_what_failed_is_told_at_the_end_and_tried_again(ntkrepro, tmp_path):
+    """The points that can be computed are, and are not computed again."""
+    words = ("-m", *TINY, "model.activation=identity", "optimizer.steps=200", "pack=1")
+    words = (*words, "optimizer.lr=0.01,100", "seed=0,1")
+    for again in (False, True):
+        done = ntkrepro("run", *words)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        end = done.stderr[done.stderr.index("error: 2 of 4 points failed; run again") :]
+        assert end.count("optimizer.lr=100.0: training diverged between") == 2
+        assert done.stdout.count("wrote") == (0 if again else 2)
+        assert ("2 of 4 points are there already" in done.stdout) == again
+    told = ntkrepro("status", *words[1:]).stdout
+    assert "2 done, 0 running, 2 failed, 0 missing" in told
+    assert told.count("training diverged") == 2
+
+
+def test_a_pack_leaves_out_those_that_diverge(tmp_path):
+    words = ["model.activation=identity", "optimizer.steps=200"]
+    points = [tiny(tmp_path, *words, f"optimizer.lr={lr}") for lr in (0.01, 100, 0.02)]
+    assert packs.packs(points) == [points]
+    good, bad, other = run_grid(points)
+    assert isinstance(bad, RunFailed)
+    assert "optimizer.lr=100" in str(bad)
+    assert good.is_file()
+    assert other.is_file()
+    assert status.failure(points[1]).why == str(bad)
+    assert run_grid(points, since=0) == [None, None, None]  # failed after `since`: not again
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("optimizer.momentum=0.9",),
+        ("optimizer.batch=2", "linearized.space=weights"),
+        ("optimizer.name=adam", "log.kernel=true", "data.subspace=false", "data.augment=true"),
+        ("optimizer.layer_rates=S33", "loss.name=xent", "data.targets=onehot"),
+    ],
+)
+def test_members_of_a_pack_are_the_runs_they_would_be_alone(tmp_path, words):
+    """To rounding: initial parameters, batches, augmentation and rates are each one's own."""
+    words = ("data.train=6", "optimizer.steps=8", "model.width=16", *words)
+    points = [
+        tiny(tmp_path / "pack", *words, f"seed={seed}", f"optimizer.lr={lr}")
+        for seed, lr in itertools.product((0, 1), (0.1, 0.02))
+    ]
+    together = [store.read(path) for path in run_grid(points)]
+    assert [record.provenance["pack"] for record in together] == [4] * 4
+    for point, record in zip(points, together, strict=True):
+        point = replace(point.experiment, results=str(tmp_path / "alone"))
+        alone = store.read(compute(Run.of(point)))
+        assert alone.provenance["pack"] == 1
+        keys = ["step", "time", "model", "quantity", "split", "index"]
+        both = record.rows.merge(alone.rows, on=keys, suffixes=("", "_alone"))
+        assert len(both) == len(record.rows) == len(alone.rows)
+        assert np.abs(both["value"] - both["value_alone"]).max() < 1e-4
+    finals = [r.rows[r.rows["quantity"] == "output"]["value"].to_numpy() for r in together]
+    for one, two in itertools.combinations(finals, 2):
+        assert np.abs(one - two).max() > 1e-3
+
+
+def test_a_member_that_is_missing_gets_the_bits_of_its_pack(tmp_path):
+    points = [tiny(tmp_path, f"seed={seed}") for seed in range(3)]
+    paths = run_grid(points)
+    before = store.read(paths[1]).rows
+    paths[1].unlink()
+    kept = paths[0].stat().st_mtime_ns
+    assert run_grid(points) == [None, paths[1], None]
+    pd.testing.assert_frame_equal(store.read(paths[1]).rows, before, check_exact=True)
+    assert paths[0].stat().st_mtime_ns == kept
+
+
+def test_packs_hold_what_differs_in_seed_or_rate_alone(tmp_path):
+    points = [
+        tiny(tmp_path, f"seed={seed}", f"optimizer.lr={lr}", f"model.width={width}")
+        for width, seed, lr in itertools.product((4, 8), range(6), (0.1, 0.2))
+    ]
+    whole = packs.packs(points)
+    assert [len(pack) for pack in whole] == [12, 12]
+    assert [{p.experiment.model.width for p in pack} for pack in whole] == [{4}, {8}]
+    for point in points:
+        point.experiment.pack = 5
+    assert [len(pack) for pack in packs.packs(points)] == [5, 5, 2] * 2
+    cnn = ("model.architecture=cnn", "data.subspace=false")
+    alone = packs.packs([tiny(tmp_path, *cnn, f"seed={seed}") for seed in (0, 1)])
+    assert [len(pack) for pack in alone] == [1, 1]
+
+
+def test_a_damaged_record_is_set_aside_and_computed_again(ntkrepro, tmp_path):
+    words = ("run", "-m", *TINY, "seed=0,1")
+    assert ntkrepro(*words).returncode == 0
+    path = sorted((tmp_path / "results/runs").iterdir())[0]
+    before = store.read(path).rows
+    path.write_bytes(path.read_bytes()[:-50])
+    done = ntkrepro(*words)
+    assert f"results/runs/{path.name} is damaged" in done.stderr
+    assert done.stdout.count("wrote") == 1
+    pd.testing.assert_frame_equal(store.read(path).rows, before, check_exact=True)
+    assert others(tmp_path) == {f"{path.name}.corrupt"}
+
+
+def test_records_of_another_version_stay_and_are_not_taken_for_these(tmp_path, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr(identity, "RECORDS_VERSION", 1)
+        older.setattr(store, "RECORDS_VERSION", 1)
+        old = compute(tiny(tmp_path))
+    point = tiny(tmp_path)
+    assert status.of(point) == ("missing", "")
+    new = compute(point)
+    assert old != new
+    assert status.of(point) == ("done", "")
+    assert [store.read(path) is not None for path in (old, new)] == [True, True]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A tmpfs of 64 KiB; skips where it can't be mounted."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_a_run_with_its_path_and_nothing_else(ntkrepro, small_disk):
+    big = ("data.train=117", "data.test=117", "log.points=64", "optimizer.steps=64")
+    words = ("run", "-m", *TINY, "seed=0,1", f"results={small_disk}")
+    assert ntkrepro(*words).returncode == 0
+    before = {path: path.read_bytes() for path in small_disk.rglob("*.parquet")}
+    done = ntkrepro(*words, *big)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"can't write {small_disk}/runs/" in done.stderr
+    assert "No space left on device" in done.stderr
+    assert {path: path.read_bytes() for path in small_disk.rglob("*.parquet")} == before
+    assert not [p for p in (small_disk / "runs").iterdir() if p.suffix in (".lock", "")]
+
+
+def test_a_folder_that_may_only_be_read_is_told_before_training(ntkrepro, small_disk):
+    words = ("run", *TINY, f"results={small_disk}")
+    assert ntkrepro(*words).returncode == 0
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert "is there already" in ntkrepro(*words).stdout
+    done = ntkrepro(*words, "seed=1", "optimizer.lr=100", "model.activation=identity")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"can't write {small_disk}/runs" in done.stderr
+
+
+def test_what_was_left_beside_finished_records_is_removed(ntkrepro, tmp_path):
+    """By a process that was killed between its last record and its end."""
+    words = ("run", "-m", *TINY, "seed=0,1")
+    assert ntkrepro(*words).returncode == 0
+    for path in (tmp_path / "results/runs").glob("*.parquet"):
+        for name in (f"{path.stem}.lock", f"{path.stem}.checkpoint", f".{path.stem}.abc"):
+            (path.parent / name).touch()
+    assert len(others(tmp_path)) == 6
+    assert "2 of 2 points are there already" in ntkrepro(*words).stdout
+    assert not others(tmp_path)
+
+
+def test_status_counts_every_experiment_and_imports_no_jax(ntkrepro):
+    lines = ntkrepro("status").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == experiments()
+    done = ntkrepro("status", "everything")
+    assert done.returncode == 2
+    assert "everything" in done.stderr
+
+
+def test_a_lock_is_free_when_its_process_is_gone(tmp_path):
+    path = tmp_path / "runs" / "x.lock"
+    with locks.claimed([path]) as ours:
+        assert ours
+        with locks.claimed([path]) as again:
+            assert not again
+        assert re.search(r"\(process \d+\) since 20", locks.holder(path))
+    assert locks.holder(path) is None
+    assert not path.exists()
+    path.write_text(json.dumps({}))  # left by a process that was killed
+    assert locks.holder(path) is None
+    with locks.claimed([path]) as ours:
+        assert ours
+
+
+def test_a_run_ends_at_its_floor_or_plateau(tmp_path):
+    words = ["data.train=8", "model.width=64", "optimizer.steps=4096", "log.points=25"]
+    words += ["optimizer.lr_over_critical=0.5"]
+    whole, floor, flat = (
+        store.read(compute(tiny(tmp_path, *words, *more)))
+        for more in ([], ["optimizer.stop=1e-4"], ["optimizer.plateau=0.5"])
+    )
+    losses = {name: losses_of(r) for name, r in (("w", whole), ("s", floor), ("p", flat))}
+    assert losses["w"].index[-1] == 4096
+    for name, short in (("s", losses["s"]), ("p", losses["p"])):
+        assert 0 < short.index[-1] < 4096, name
+        assert (losses["w"][short.index] == short).all(), "the same run up to there"
+    assert losses["s"].iloc[-1] < 1e-4 <= losses["s"].iloc[-2]
+    last = losses["p"].index[-1]
+    half = losses["w"][losses["w"].index <= last / 2].iloc[-1]
+    assert abs(losses["p"].iloc[-1] / half - 1) < 0.5
+
+
+def losses_of(record):
+    rows = record.rows
+    chosen = rows[(rows.model == "network") & (rows.quantity == "loss") & (rows.split == "train")]
+    return chosen.set_index("step")["value"]
+
+
+def test_the_rate_is_the_asked_fraction_of_the_measured_critical_one(tmp_path):
+    record = store.read(compute(tiny(tmp_path, "optimizer.lr_over_critical=0.25")))
+    rows = record.rows
+    critical = rows[rows["quantity"] == "lr_critical"]["value"].item()
+    assert record.lr == pytest.approx(0.25 * critical, rel=1e-12)
+    assert record.lr == record.provenance["lr"] != record.config["optimizer"]["lr"]
+    assert np.allclose(rows["time"], record.lr * rows["step"], rtol=1e-12)
+
+
+def test_without_a_stored_kernel_lanczos_finds_the_same_critical_rate(tmp_path, monkeypatch):
+    from ntkrepro.programs import setup
+
+    words = ["optimizer.lr_over_critical=0.5", "linearized.space=weights", "data.train=12"]
+    stored = store.read(compute(tiny(tmp_path / "stored", *words))).lr
+    monkeypatch.setattr(setup, "FUNCTION_SPACE", 4)
+    free = store.read(compute(tiny(tmp_path / "free", *words))).lr
+    assert free == pytest.approx(stored, rel=1e-4)
+    assert free != stored
+
+
+def test_a_point_is_named_by_its_experiment_and_what_differs_within_it():
+    points = expand(["experiment=digits,fc_cifar", "scale=smoke", "seed=0,1"])
+    names = list(status.labels(points).values())
+    assert names == ["digits seed=0", "digits seed=1", "fc_cifar seed=0", "fc_cifar seed=1"]
+    assert list(status.labels(points[:2]).values()) == ["seed=0", "seed=1"]
+    assert list(status.labels(points[:1]).values()) == [""]
