@@ -122,6 +122,8 @@ def distance(now: Empirical, start: Empirical) -> np.ndarray:
     change = np.asarray(now["ntk"] - start["ntk"], np.float64)
     size = change.shape[0] * change.shape[1]
     square = change.reshape(size, size)
+    if not np.isfinite(square).all():  # on the way to divergence
+        return np.array([np.inf])
     return np.array([np.abs(np.linalg.eigvalsh(square)).max()])  # symmetric: no singular values
 
 
