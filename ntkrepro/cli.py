@@ -66,7 +66,9 @@ def parsed(words: list[str]) -> "tuple[argparse.Namespace, list[str]]":
     commands = whole.add_subparsers(title="commands", metavar="COMMAND")
     for name, command in COMMANDS.items():
         own = commands.add_parser(name, help=command.what, description=command.what)
-        own.add_argument("words", nargs="*", metavar=command.takes, help=KEYS)
+        if command.takes:
+            keys = KEYS if "KEY=VALUE" in command.takes else ""
+            own.add_argument("words", nargs="*", metavar=command.takes, help=keys)
     return whole.parse_known_args(words)
 
 

@@ -133,9 +133,10 @@ def ensemble(e: Experiment) -> Refused:
     if e.model.architecture is not Architecture.fc:
         wanted = "fc with program=ensemble, which compares with analytic kernels"
         yield "model.architecture", e.model.architecture, wanted
-    if opt.batch is not None or opt.name is not OptimizerName.sgd:
-        wanted = "null, and optimizer.name=sgd, with program=ensemble"
-        yield "optimizer.batch", opt.batch, wanted
+    if opt.batch is not None:
+        yield "optimizer.batch", opt.batch, "null with program=ensemble"
+    if opt.name is not OptimizerName.sgd:
+        yield "optimizer.name", opt.name, "sgd with program=ensemble"
 
 
 NOT_OF_CUSTOM = {  # what its own code decides, or would have to tell: key -> what it must be

@@ -188,7 +188,7 @@ def calls(setup: Setup) -> list[Call | HostCall]:
 
 
 def gaussian_processes(setup: Setup, host: int) -> HostCall:
-    """Analytic kernels and gp.ensemble, on random points of a measurable size."""
+    """Analytic kernels and gaussian_process.ensemble, on random points of a measurable size."""
     n, m = len(setup.x_train), len(setup.x_test)
     size = min(n + m, MEASURED)
     share = (n + m) / size

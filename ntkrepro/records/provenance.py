@@ -38,7 +38,8 @@ def commit() -> str | None:
     git = partial(subprocess.run, capture_output=True, text=True, cwd=here, check=True)
     try:
         head = git(["git", "rev-parse", "HEAD"]).stdout.strip()
-        changed = git(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
+        look = ["git", "--no-optional-locks", "status", "--porcelain", "--untracked-files=no"]
+        changed = git(look).stdout.strip()  # without its lock, which would fail a commit beside it
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+" if changed else "")
