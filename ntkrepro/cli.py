@@ -67,7 +67,7 @@ def parsed(words: list[str]) -> "tuple[argparse.Namespace, list[str]]":
     for name, command in COMMANDS.items():
         own = commands.add_parser(name, help=command.what, description=command.what)
         if command.takes:
-            keys = KEYS if "KEY=VALUE" in command.takes else ""
+            keys = KEYS if KV in command.takes else ""
             own.add_argument("words", nargs="*", metavar=command.takes, help=keys)
     return whole.parse_known_args(words)
 
@@ -271,28 +271,17 @@ class Command(NamedTuple):
     what: str
 
 
+KV = "KEY=VALUE"
 COMMANDS = {
-    "run": Command(
-        run,
-        "KEY=VALUE",
-        "compute a record (Hydra's grammar: -m sweeps over a,b,c; --help: all keys)",
-    ),
-    "plan": Command(
-        plan, "KEY=VALUE", "before anything runs: FLOPs, memory, time; of a sweep, in all"
-    ),
-    "status": Command(status, "KEY=VALUE", "what is done, running, failed, missing"),
-    "figures": Command(
-        figures, "FIGURE|KEY=VALUE", "draw figures from records, check the paper's claims"
-    ),
-    "report": Command(
-        report, "scale=...", "write results/report/SCALE/index.html and results/claims.md"
-    ),
+    "run": Command(run, KV, "compute a record (Hydra's grammar: -m sweeps, --help shows all keys)"),
+    "plan": Command(plan, KV, "before anything runs: FLOPs, memory, time; of a sweep, in all"),
+    "status": Command(status, KV, "what is done, running, failed, missing"),
+    "figures": Command(figures, f"FIGURE|{KV}", "draw from records, check the paper's claims"),
+    "report": Command(report, "scale=...", "write results/report/SCALE/ and results/claims.md"),
     "reproduce": Command(reproduce, "scale=...", "run what the report lacks, and report"),
     "list": Command(list_all, "", "experiments and figures"),
     "data": Command(
-        data,
-        "prepare NAME|data.dir=FOLDER",
-        "what is prepared, and where; prepare MNIST or CIFAR-10",
+        data, "prepare NAME|data.dir=FOLDER", "what is prepared, and where; or prepare"
     ),
 }
 ABOUT = "ntkrepro: does this network train like its linearization?"

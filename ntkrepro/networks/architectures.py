@@ -87,21 +87,26 @@ class FC(Network):
         return Dense(features, *self.numbers, fan_in, name=name)
 
 
-class CNN(Network):
+class Convolutional(Network):
+    """What architectures of 3 x 3 convolutions share."""
+
+    convolutional = True
+
+    @classmethod
+    def weights(cls, model: Model, inputs: int) -> int:
+        return WINDOW**2 * model.depth * model.width**2
+
+
+class CNN(Convolutional):
     """`depth` 3 x 3 convolutions of `width` channels, pooled or flattened, then the readout.
 
     x [n, h, w, c] -> [n, k].
     """
 
     structured = True
-    convolutional = True
     keys = ("pool",)
 
     pool: str = "gap"
-
-    @classmethod
-    def weights(cls, model: Model, inputs: int) -> int:
-        return WINDOW**2 * model.depth * model.width**2
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -111,7 +116,7 @@ class CNN(Network):
         return Dense(self.outputs, *self.numbers, name="readout")(POOLS[self.pool](x))
 
 
-class WRN(Network):
+class WRN(Convolutional):
     """Wide residual network of Figure 7: `conv1`, three groups of `depth` blocks, norm-activation,
     average pooling over all that is left (8 x 8 of 32 x 32), readout; x [n, h, w, c] -> [n, k].
 
@@ -120,7 +125,6 @@ class WRN(Network):
     (Zagoruyko & Komodakis 2016).
     """
 
-    convolutional = True
     keys = ("norm",)
 
     norm: str = "batch"
@@ -128,10 +132,6 @@ class WRN(Network):
     @property
     def mixes_examples(self) -> bool:
         return 0 in NORMALIZED[self.norm]
-
-    @classmethod
-    def weights(cls, model: Model, inputs: int) -> int:
-        return WINDOW**2 * model.depth * model.width**2
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -188,7 +188,7 @@ def start_up(setup: Setup, before: int) -> Start:
     """
     experiment = setup.experiment
     data, log, opt = experiment.data, experiment.log, experiment.optimizer
-    k = setup.dataset.y_train.shape[1]
+    k = setup.k
     few = SMALL if fits(setup) else min(data.train, FUNCTION_SPACE // k + 1)
     width = experiment.model.width
     width = width if setup.model.own else min(width, SMALL)

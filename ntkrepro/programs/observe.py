@@ -107,7 +107,7 @@ def has_bound(setup: Setup) -> bool:
     """Whether the bound of SM F can be measured: on mse, with the kernel of all train points."""
     experiment = setup.experiment
     compared = experiment.linearized.space is not Space.none
-    quadratic = compared and LOSSES[experiment.loss.name.name].quadratic
+    quadratic = compared and setup.loss.quadratic
     return quadratic and fits(setup) and experiment.log.outputs >= len(setup.x_train)
 
 
@@ -158,8 +158,7 @@ def with_kernels(
 def train_loss(setup: Setup, network: Trajectory) -> float:
     """The mean loss that is descended, without loss.scale, on the train points that are logged."""
     y = setup.dataset.y_train[: len(network.train)]
-    loss = LOSSES[setup.experiment.loss.name.name]
-    return float(loss.per_example(network.train, y).mean())
+    return float(setup.loss.per_example(network.train, y).mean())
 
 
 def shown(member: Member, points: list[Point]) -> dict[str, float]:

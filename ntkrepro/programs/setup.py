@@ -13,7 +13,7 @@ from ntkrepro.data.load import Dataset
 from ntkrepro.errors import UserError
 from ntkrepro.networks import architectures, functions
 from ntkrepro.networks.layers import PARAMETRIZATIONS
-from ntkrepro.theory.losses import LOSSES
+from ntkrepro.theory.losses import LOSSES, Loss
 from ntkrepro.training import batches, measure
 
 FUNCTION_SPACE = 4096  # largest n * k whose kernel is decomposed
@@ -44,6 +44,15 @@ class Setup(NamedTuple):
     @property
     def experiment(self) -> Experiment:
         return self.run.experiment
+
+    @property
+    def loss(self) -> Loss:
+        return LOSSES[self.experiment.loss.name.name]
+
+    @property
+    def k(self) -> int:
+        """Outputs of an example."""
+        return self.dataset.y_train.shape[1]
 
 
 def prepare(run: Run, dataset: Dataset | None = None) -> Setup:

@@ -18,7 +18,6 @@ from ntkrepro.programs.setup import FUNCTION_SPACE, Setup, fits, outputs, prepar
 from ntkrepro.progress import Say, Tick
 from ntkrepro.records.rows import rows
 from ntkrepro.theory import dynamics
-from ntkrepro.theory.losses import LOSSES
 from ntkrepro.training import measure
 from ntkrepro.training.measure import Trajectory
 
@@ -150,7 +149,7 @@ def warn(setup: Setup, critical: float, say: Say) -> None:
     On cross entropy the curvature is below that of mse, and its own rate is not known beforehand.
     """
     lr = setup.lr
-    if lr > critical and LOSSES[setup.experiment.loss.name.name].quadratic:
+    if lr > critical and setup.loss.quadratic:
         say(
             f"warning: optimizer.lr={lr:g} is {lr / critical:.3g} x the critical learning rate "
             f"{critical:.4g} of the kernel at initialization: the linearization diverges"

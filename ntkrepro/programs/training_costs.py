@@ -30,7 +30,6 @@ from ntkrepro.programs.side_by_side import spaces, trained
 from ntkrepro.programs.weight_space import recipe_of
 from ntkrepro.theory import dynamics
 from ntkrepro.theory.kernels import batchnorm, empirical
-from ntkrepro.theory.losses import LOSSES
 from ntkrepro.training import loop, measure
 from ntkrepro.training.optimizers import OPTIMIZERS
 
@@ -38,7 +37,7 @@ from ntkrepro.training.optimizers import OPTIMIZERS
 def calls(setup: Setup) -> list[Call | HostCall]:
     """In their order."""
     (function, _), dataset = spaces(setup), nbytes(setup.dataset[:4])
-    held, k = nbytes((setup.x_train, setup.x_test, setup.params0)), setup.dataset.y_train.shape[1]
+    held, k = nbytes((setup.x_train, setup.x_test, setup.params0)), setup.k
     kernel = kernel_bytes(setup, k) if fits(setup) else 0
     own = fits(setup) and function and setup.experiment.linearized.analytic
     analytic = kernel_bytes(setup, 1) if own else 0
@@ -64,7 +63,7 @@ def at_the_start(setup: Setup, held: int, before: int, host: int) -> list[Call |
 
 def predictions(setup: Setup, held: int, host: int) -> list[Call | HostCall]:
     """What follows from the kernel: outputs, and weights by Eq. 9."""
-    k, t = setup.dataset.y_train.shape[1], len(setup.steps)
+    k, t = setup.k, len(setup.steps)
     out: list[Call | HostCall] = [*recursion(setup, k, host)] if fits(setup) else []
     if setup.experiment.log.weights:
         c = struct((len(setup.x_train), k), setup.x_train.dtype)
@@ -101,7 +100,7 @@ def training(setup: Setup, held: int, host: int) -> list[Call | HostCall]:
 def logged_kernels(setup: Setup, held: int, host: int) -> list[Call | HostCall]:
     """At every logged step."""
     x, t = head(setup.x_train, setup.experiment.log.outputs), len(setup.steps)
-    size = len(x) * setup.dataset.y_train.shape[1]
+    size = len(x) * setup.k
     held += nbytes(setup.params0) + size**2 * x.dtype.itemsize
     logged = setup._replace(x_train=x)
     out = tangent_kernel(logged, "Theta_t(X, X)", t, None, held, host)
@@ -179,16 +178,17 @@ def distance(s: int, calls: int, host: int) -> HostCall:
 def recursion(setup: Setup, outputs: int, host: int) -> list[HostCall]:
     """c_t of minibatches and cross entropy, step by step; the closed form costs next to nothing."""
     experiment, opt = setup.experiment, setup.experiment.optimizer
-    loss = LOSSES[experiment.loss.name.name]
     batches = setup.schedule
-    if experiment.linearized.flow or (loss.quadratic and batches is None):
+    if experiment.linearized.flow or (setup.loss.quadratic and batches is None):
         return []
     rng, (n, k) = np.random.default_rng(0), setup.dataset.y_train.shape
     measured = 50
     kernel = rng.standard_normal((n, k, n, k) if outputs > 1 else (n, n))
     rows = None if batches is None else rng.integers(n, size=(measured, batches.shape[1]))
     y = np.eye(k)[rng.integers(k, size=n)]
-    call = partial(dynamics.recursion, kernel, y, y, loss.gradient, [measured], 1e-6, 0.9, rows)
+    call = partial(
+        dynamics.recursion, kernel, y, y, setup.loss.gradient, [measured], 1e-6, 0.9, rows
+    )
     return [HostCall("recursion of Eq. 9", 1, call, opt.steps / measured, host)]
 
 
@@ -204,7 +204,7 @@ def analytic_kernels(setup: Setup, host: int) -> HostCall:
 def needs(setup: Setup) -> list[Need]:
     """A network with its displacement, gradient, momentum and activations; kernels."""
     log, opt = setup.experiment.log, setup.experiment.optimizer
-    n, k, params = len(setup.x_train), setup.dataset.y_train.shape[1], nbytes(setup.params0)
+    n, k, params = len(setup.x_train), setup.k, nbytes(setup.params0)
     layers, own = layer_inputs(setup), setup.model.own
     memory = jax.eval_shape(OPTIMIZERS[opt.name.name](recipe_of(setup), opt.lr).init, setup.params0)
     by_rows = fits(setup) and setup.model.mixes_examples

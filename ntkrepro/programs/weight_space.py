@@ -140,7 +140,7 @@ def recipe_of(setup: Setup) -> Recipe:
         opt.momentum,
         opt.weight_decay,
         trained=opt.train.name,
-        few=setup.model.structured and setup.dataset.y_train.shape[1] <= FEW_OUTPUTS,
+        few=setup.model.structured and setup.k <= FEW_OUTPUTS,
         image=setup.dataset.image if experiment.data.augment else None,
     )
 
