@@ -20,7 +20,6 @@ from ntkrepro.programs.setup import Setup
 from ntkrepro.theory import dynamics, flow
 from ntkrepro.theory.kernels import analytic, batchnorm, empirical
 from ntkrepro.theory.kernels.analytic import ANALYTIC
-from ntkrepro.theory.losses import LOSSES
 from ntkrepro.training import measure
 from ntkrepro.training.measure import Trajectory
 
@@ -99,7 +98,7 @@ def coefficients(setup: Setup, theta: TangentKernel, f0: np.ndarray) -> np.ndarr
     """c_t [t, n, k] of dynamics.py at every logged step."""
     experiment, opt, y = setup.experiment, setup.experiment.optimizer, setup.dataset.y_train
     name, lr = experiment.loss.name.name, setup.lr * experiment.loss.scale
-    loss, continuous = LOSSES[name], experiment.linearized.flow
+    loss, continuous = setup.loss, experiment.linearized.flow
     if loss.quadratic and setup.schedule is None:
         rate = setup.lr * setup.rate
         return dynamics.coefficients(
