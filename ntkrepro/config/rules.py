@@ -1,14 +1,16 @@
 """Which configs can't be meant, and the mend: bounds of single keys, then rules across keys."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from ntkrepro.config import schema
 from ntkrepro.config.schema import (
     FLATTENED,
     NORMALIZED,
     ON_IMAGES,
+    POOLED,
     Architecture,
     DataSet,
     Experiment,
@@ -18,6 +20,7 @@ from ntkrepro.config.schema import (
     OptimizerName,
     Parametrization,
     Program,
+    Space,
     Targets,
     Trained,
 )
@@ -30,7 +33,14 @@ def check(experiment: Experiment) -> None:
     """Raises UserError for the first value that can't be meant."""
     for rule in (out_of_bounds, *RULES):
         for key, value, wanted in rule(experiment):
-            raise UserError(f"{key}={getattr(value, 'name', value)}: must be {wanted}")
+            raise UserError(f"{key}={written(value)}: must be {wanted}")
+
+
+def written(value: Any) -> Any:
+    """As on a command line: enums by name, and YAML's words."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return getattr(value, "name", value)
 
 
 def out_of_bounds(section: Any, prefix: str = "") -> Refused:
@@ -41,6 +51,66 @@ def out_of_bounds(section: Any, prefix: str = "") -> Refused:
             yield from out_of_bounds(value, f"{prefix}{key.name}.")
         elif bound and value is not None and not bound.holds(value):
             yield prefix + key.name, value, bound.wanted
+
+
+class Use(NamedTuple):
+    """Where a key decides anything: in words, and as a test."""
+
+    where: str
+    holds: Callable[[Experiment], bool]
+
+
+def of_programs(*programs: Program) -> Use:
+    names = " or ".join(program.name for program in programs)
+    return Use(f"program={names}", lambda e: e.program in programs)
+
+
+def of_architectures(known: set[Architecture]) -> Use:
+    names = " or ".join(sorted(architecture.name for architecture in known))
+    return Use(f"model.architecture={names}", lambda e: e.model.architecture in known)
+
+
+TRAIN, ENSEMBLE = of_programs(Program.train), of_programs(Program.ensemble)
+FLOW = Use(
+    "linearized.space=auto, function or both, or program=ensemble",
+    lambda e: (
+        ENSEMBLE.holds(e)
+        or (TRAIN.holds(e) and e.linearized.space not in (Space.weights, Space.none))
+    ),
+)
+USES = {  # what is not here decides something everywhere, or has a rule of its own below
+    key: use
+    for use, keys in (
+        (of_programs(Program.ensemble, Program.kernel_convergence), "samples"),
+        (
+            Use("data.name=gaussian", lambda e: e.data.name is DataSet.gaussian),
+            "data.dim data.seed",
+        ),
+        (of_architectures(POOLED), "model.pool"),
+        (of_architectures(NORMALIZED), "model.norm"),
+        (FLOW, "linearized.flow"),
+        (ENSEMBLE, "data.points"),
+        (of_programs(Program.train, Program.ensemble), "loss.scale log.points log.steps"),
+        (
+            of_programs(Program.train, Program.ensemble),
+            "optimizer.lr optimizer.train optimizer.momentum optimizer.steps",
+        ),
+        (TRAIN, "data.augment loss.name linearized.space linearized.analytic"),
+        (TRAIN, "optimizer.name optimizer.layer_rates optimizer.weight_decay optimizer.batch"),
+        (TRAIN, "optimizer.stop optimizer.plateau"),
+        (TRAIN, "log.outputs log.examples log.train log.weights log.kernel log.batch"),
+    )
+    for key in keys.split()
+}
+
+
+def unused(e: Experiment) -> Refused:
+    """A key that changes nothing must not name another run."""
+    default = Experiment()
+    for key, use in USES.items():
+        value, usual = (attrgetter(key)(of) for of in (e, default))
+        if value != usual and not use.holds(e):
+            yield key, value, f"{written(usual)}, or left out: it is for {use.where}"
 
 
 def gradient_descent(experiment: Experiment) -> bool:
@@ -65,9 +135,6 @@ def critical_rate(e: Experiment) -> Refused:
         yield key, fraction, f"{wanted}layer rates and augmentation"
     if fraction is not None and opt.lr != schema.Optimizer().lr:
         yield "optimizer.lr", opt.lr, f"left out with {key}={fraction}, which sets it"
-    for key, value in (("stop", opt.stop), ("plateau", opt.plateau)):
-        if value and not trains:
-            yield f"optimizer.{key}", value, f"0 with program={e.program.name}"
 
 
 def optimizer(e: Experiment) -> Refused:
@@ -93,9 +160,9 @@ def inputs(e: Experiment) -> Refused:
     gaussian, network = data.name is DataSet.gaussian, f"model.architecture={architecture.name}"
     if data.augment and (data.subspace or gaussian):
         wanted = "false unless data.name is a set of images and data.subspace=false"
-        yield "data.augment", "true", wanted
+        yield "data.augment", True, wanted
     if data.subspace and architecture not in FLATTENED:
-        yield "data.subspace", "true", f"false with {network}, not flattened"
+        yield "data.subspace", True, f"false with {network}, not flattened"
     if gaussian and architecture in ON_IMAGES:
         yield "data.name", data.name, f"a set of images with {network}"
     if data.targets is Targets.signs and len(data.classes) != 2:
@@ -114,35 +181,29 @@ def kernels(e: Experiment) -> Refused:
     ntk = model.parametrization is Parametrization.ntk
     if e.program is not Program.train and not ntk:
         yield "model.parametrization", model.parametrization, f"ntk with {program}"
+    if e.linearized.flow and e.optimizer.momentum:
+        wanted = (
+            f"false with optimizer.momentum={e.optimizer.momentum}: it follows gradient descent"
+        )
+        yield "linearized.flow", True, wanted
 
 
 def ensemble(e: Experiment) -> Refused:
-    """What program=ensemble needs, and what only it can do."""
-    opt, points, key = e.optimizer, e.data.points, "data.points"
+    """What program=ensemble needs."""
     if e.program is not Program.ensemble:
-        if points:
-            yield key, points, f"0 with program={e.program.name}"
         return
-    if points < 2:
-        yield key, points, "at least 2 with program=ensemble, which follows its networks along them"
+    if e.data.points < 2:
+        wanted = "at least 2 with program=ensemble, which follows its networks along them"
+        yield "data.points", e.data.points, wanted
     if e.data.targets is not Targets.signs:
         yield "data.targets", e.data.targets, "signs with program=ensemble"
-    if e.loss.name is not LossName.mse:
-        wanted = "mse with program=ensemble: its Gaussian processes are those of Eq. 15, 16"
-        yield "loss.name", e.loss.name, wanted
     if e.model.architecture is not Architecture.fc:
         wanted = "fc with program=ensemble, which compares with analytic kernels"
         yield "model.architecture", e.model.architecture, wanted
-    if opt.batch is not None:
-        yield "optimizer.batch", opt.batch, "null with program=ensemble"
-    if opt.name is not OptimizerName.sgd:
-        yield "optimizer.name", opt.name, "sgd with program=ensemble"
 
 
 NOT_OF_CUSTOM = {  # what its own code decides, or would have to tell: key -> what it must be
     "model.parametrization": "left out {}",
-    "model.pool": "left out {}",
-    "model.norm": "left out {}",
     "linearized.analytic": "false {}, which has no analytic kernel; model=custom sets it",
     "optimizer.layer_rates": "same {}, which has no standard parametrization",
     "optimizer.train": "all {}, whose readout is not known",
@@ -164,7 +225,7 @@ def own_files(e: Experiment) -> Refused:
         section, name = key.split(".")
         value, usual = (getattr(getattr(of, section), name) for of in (e, default))
         if value is not usual:
-            yield key, "true" if value is True else value, wanted.format(alone)
+            yield key, value, wanted.format(alone)
 
 
 def logged(e: Experiment) -> Refused:
@@ -174,9 +235,9 @@ def logged(e: Experiment) -> Refused:
         wanted = (
             "false with model.norm=batch: outputs then depend on the whole batch, and there is "
         )
-        yield "log.kernel", "true", f"{wanted}no kernel of pairs of examples"
+        yield "log.kernel", True, f"{wanted}no kernel of pairs of examples"
     if train is not None and not 1 <= train <= n:
         yield "log.train", train, f"null (all) or 1 to data.train={n}"
 
 
-RULES = (critical_rate, optimizer, ensemble, inputs, kernels, own_files, logged)
+RULES = (critical_rate, optimizer, ensemble, kernels, own_files, unused, inputs, logged)

@@ -71,6 +71,7 @@ class Architecture(Enum):
 FLATTENED = {Architecture.fc}  # its inputs are [n, d], whatever the data's shape
 ON_IMAGES = {Architecture.cnn, Architecture.wrn}  # they need inputs [n, h, w, c]
 NORMALIZED = {Architecture.wrn}  # model.norm is for them
+POOLED = {Architecture.cnn}  # model.pool is for them
 
 
 class Pool(Enum):

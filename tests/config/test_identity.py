@@ -22,11 +22,12 @@ from ntkrepro.config.identity import (
     run_id,
     stored_id,
 )
-from ntkrepro.config.rules import check
+from ntkrepro.config.rules import USES, check
 from ntkrepro.config.schema import Data, Experiment, Log, Scale
 
-# valid in an ensemble alone, or with files of the user's own
-NOT_ALONE = {"data.points", "data.digest", "model.factory", "model.digest"}
+# valid with another key, or with files of the user's own
+NOT_ALONE = {"data.digest", "model.factory", "model.digest"}
+NOT_ALONE |= {key for key, use in USES.items() if not use.holds(Experiment())}
 FIELDS = [key for key in flat(Experiment()) if key not in LABELS]
 GOLDEN = json.loads(Path(__file__).parents[1].joinpath("golden_ids.json").read_text())
 

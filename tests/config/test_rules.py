@@ -7,9 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkrepro.config.compose import compose
+from ntkrepro.config.identity import Run
 from ntkrepro.config.rules import check
 from ntkrepro.config.schema import Experiment
 from ntkrepro.errors import UserError
+from ntkrepro.programs.kernel_convergence import kernel_convergence
+from ntkrepro.programs.run import numerics
+from tests.config.test_identity import FIELDS, another
 
 BELOW_1, NEGATIVE = st.integers(max_value=0), st.integers(max_value=-1)
 NOT_ABOVE_0 = st.floats(max_value=0) | st.sampled_from([inf, nan])
@@ -64,7 +68,13 @@ OWN = ("model=custom", "model.factory=nets:Pair")
         (["log.train=0"], "null (all) or 1 to data.train=128"),
         (["log.train=129"], "null (all) or 1 to data.train=128"),
         (["data.augment=true"], "false unless data.name is a set of images and data.subspace"),
-        (["data.points=3"], "0 with program=train"),
+        (["data.points=3"], "0, or left out: it is for program=ensemble"),
+        (["data.name=mnist", "data.dim=32"], "64, or left out: it is for data.name=gaussian"),
+        (["model.norm=none"], "batch, or left out: it is for model.architecture=wrn"),
+        (["linearized.space=weights", "linearized.flow=true"], "false, or left out: it is for lin"),
+        (["optimizer.momentum=0.9", "linearized.flow=true"], "false with optimizer.momentum=0.9"),
+        (["experiment=kernel_convergence", "log.batch=4"], "null, or left out: it is for program"),
+        (["experiment=ensemble", "optimizer.weight_decay=0.1"], "0.0, or left out: it is for pro"),
         (["optimizer.name=adam", "optimizer.momentum=0.9"], "0 with optimizer.name=adam"),
         (["optimizer.name=adam", "optimizer.layer_rates=S33"], "same unless"),
         (
@@ -73,18 +83,21 @@ OWN = ("model=custom", "model.factory=nets:Pair")
         ),
         (
             ["experiment=kernel_convergence", "data.subspace=false", "data.augment=true"],
-            "false unless data.name is a set of images",
+            "false, or left out: it is for program=train",
         ),
         (["optimizer.train=readout", "optimizer.weight_decay=0.1"], "0 with optimizer.train=read"),
         (["model.architecture=cnn", "data.subspace=false", "data.name=gaussian"], "a set of imag"),
         (["optimizer.lr_over_critical=0.5", "optimizer.lr=0.2"], "left out with optimizer.lr_over"),
         (["optimizer.name=adam", "optimizer.lr_over_critical=0.5"], "null unless program=train"),
-        (["experiment=kernel_convergence", "optimizer.stop=0.1"], "0 with program=kernel_conv"),
+        (
+            ["experiment=kernel_convergence", "optimizer.stop=0.1"],
+            "0.0, or left out: it is for program",
+        ),
         (["experiment=wrn_cifar", "log.kernel=true"], "false with model.norm=batch"),
         (["experiment=kernel_convergence", "model.parametrization=standard"], "ntk with program="),
-        (["experiment=ensemble", "loss.name=xent"], "mse with program=ensemble"),
+        (["experiment=ensemble", "loss.name=xent"], "mse, or left out: it is for program=train"),
         (["model.factory=a:b"], "null, or stand with model.architecture=custom (model=custom)"),
-        ([*OWN, "model.pool=flatten"], "left out with model.architecture=custom"),
+        ([*OWN, "model.pool=flatten"], "gap, or left out: it is for model.architecture=cnn"),
         ([*OWN, "model.parametrization=standard"], "left out with model.architecture=custom"),
         ([*OWN, "data.subspace=true"], "false with model.architecture=custom"),
         ([*OWN, "linearized.analytic=true"], "false with model.architecture=custom"),
@@ -102,8 +115,8 @@ def test_values_that_do_not_go_together_are_refused(overrides, told):
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["model=custom"], "model.factory=None: must be MODULE:NAME"),
-        (["data=npz"], "data.path=None: must be an .npz file"),
+        (["model=custom"], "model.factory=null: must be MODULE:NAME"),
+        (["data=npz"], "data.path=null: must be an .npz file"),
         ([*OWN, "program=kernel_convergence"], "model.architecture=custom: must be fc"),
         ([*OWN, "program=ensemble", "data.points=5"], "model.architecture=custom: must be fc"),
         (
@@ -117,3 +130,29 @@ def test_what_lacks_or_forbids_another_key_names_that(overrides, told):
     with pytest.raises(UserError) as error:
         compose(overrides)
     assert str(error.value).startswith(told)
+
+
+FREE = {"program", "data.name", "data.digest", "model.digest"}
+FREE |= {"data.classes", "data.test", "data.targets"}  # another program's experiment may set them
+KERNELS = ("experiment=kernel_convergence", "scale=smoke", "samples=2", "data.train=3")
+
+
+def kernel_rows(**changed):
+    experiment = compose([*KERNELS, "model.depth=1", "model.width=3"]).experiment
+    for key, value in changed.items():
+        *section, name = key.split(".")
+        setattr(attrgetter(*section)(experiment) if section else experiment, name, value)
+    check(experiment)
+    with numerics(experiment):
+        return kernel_convergence([Run.of(experiment)], print, print)[0].rows
+
+
+@pytest.mark.parametrize("key", sorted({*FIELDS} - FREE))
+def test_what_changes_nothing_of_kernel_convergence_is_refused(key):
+    """So that no two ids mean one record."""
+    value = another(attrgetter(key)(compose([*KERNELS]).experiment))
+    try:
+        found = kernel_rows(**{key: value})
+    except UserError as error:
+        found = str(error).partition("=")[0]
+    assert found == key if isinstance(found, str) else not found.equals(kernel_rows())
