@@ -58,7 +58,7 @@ def plateau_is_small(record: Record) -> Claim:
 def loss_and_accuracy_agree(record: Record, name: str, source: str) -> list[Claim]:
     """4c, 6a, S2a: largest gap of test accuracy, and of test loss over its initial value.
 
-    None where the record has no single examples (log.examples).
+    None where the record has no single examples (log.examples); of real targets, the loss alone.
     """
     models = ("network", linear_model(record))
     if select(record, models[0], "example_loss", "test").empty:
@@ -86,6 +86,7 @@ def loss_and_accuracy_agree(record: Record, name: str, source: str) -> list[Clai
             record.paper,
         )
         for what, words, gap, values, criterion in (accuracy, loss)
+        if values[0].size
     ]
 
 

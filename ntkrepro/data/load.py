@@ -31,7 +31,7 @@ class Dataset(NamedTuple):
 
     d is n0, or less where the inputs were rotated into their span. `image` is an input's shape
     before it was flattened, (h, w, c), c = 1 for grey; in the user's own file whatever it is there;
-    empty where it was never more than [d].
+    empty where it was never more than [d]. `real`: targets are the user's own, and no classes.
     """
 
     x_train: np.ndarray
@@ -40,6 +40,7 @@ class Dataset(NamedTuple):
     y_test: np.ndarray
     n0: int
     image: tuple[int, ...] = ()
+    real: bool = False
 
 
 def load(data: Data) -> Dataset:
@@ -55,7 +56,8 @@ def load(data: Data) -> Dataset:
         y_test = np.full((data.points, y_train.shape[1]), np.nan)
     if data.subspace:
         x_train, x_test = subspace(x_train, x_test)
-    return Dataset(x_train, y_train, x_test, y_test, n0, image_of(train.images.shape[1:]))
+    image = image_of(train.images.shape[1:])
+    return Dataset(x_train, y_train, x_test, y_test, n0, image, real=not train.names)
 
 
 def digits(data: Data) -> tuple[Images, Images]:

@@ -110,7 +110,8 @@ def logits(ax: Axes, record: Record, split: str) -> None:
     point = int(np.random.default_rng(0).integers(network.shape[1] // k))
     own = list(range(point * k, (point + 1) * k))
     pairs(ax, network[own], linear[own], k)
-    over_time(ax, f"{k} logits of one {split} point", "$f_t(x)$")
+    what = "logits" if has_classes(record) else "outputs"
+    over_time(ax, f"{k} {what} of one {split} point", "$f_t(x)$")
 
 
 def weights(ax: Axes, record: Record) -> None:
@@ -134,6 +135,10 @@ def curves(ax: Axes, record: Record, quantity: str, ylabel: str) -> None:
     ax.legend()
 
 
+def has_classes(record: Record) -> bool:
+    return not series(record, "network", "accuracy", "test").empty
+
+
 def rmse(ax: Axes, record: Record) -> None:
     """RMSE on test points between the network and what each kernel predicts."""
     present = set(record.rows["model"])
@@ -154,7 +159,7 @@ def rmse(ax: Axes, record: Record) -> None:
 def dynamics(record: Record, title: str) -> Picture:
     """The six panes of Figures 4, 6 and S2: outputs, outputs, weights; loss, accuracy, RMSE.
 
-    Of more than one output, all those of one point are shown.
+    Of more than one output, all those of one point are shown. Real targets have no accuracy.
     """
     figure, axes = grid(2, 3, title)
     top = outputs if outputs_per_example(record) == 1 else logits
@@ -163,11 +168,13 @@ def dynamics(record: Record, title: str) -> Picture:
         lambda ax: top(ax, record, "test"),
         lambda ax: weights(ax, record),
         lambda ax: curves(ax, record, "loss", "loss"),
-        lambda ax: curves(ax, record, "accuracy", "accuracy"),
         lambda ax: rmse(ax, record),
     ]
-    for ax, pane in zip(axes.flat, panes, strict=True):
+    if has_classes(record):
+        panes.insert(4, lambda ax: curves(ax, record, "accuracy", "accuracy"))
+    for ax, pane in zip(axes.flat, panes, strict=False):
         pane(ax)
+    axes[1, 2].set_visible(has_classes(record))
     axes[1, 0].set_yscale("log")
     solid_and_dashed(axes[0, 2])
     return figure

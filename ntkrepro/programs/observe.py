@@ -41,6 +41,7 @@ def trajectory_rows(
 
     `output` index = example * k + output, for the first `keep` examples of each split. With
     `examples`, `example_loss` and `example_correct` (0, 1) of all test points, index = example.
+    Real targets have no accuracy.
     """
     out = []
     for split, y in (("train", data.y_train), ("test", data.y_test)):
@@ -49,10 +50,10 @@ def trajectory_rows(
         losses, right = LOSSES[loss].per_example(f, y), correct(f, y[None])
         if split == "test" and examples:
             out.append(rows(model, "example_loss", steps, losses, split))
-            out.append(rows(model, "example_correct", steps, right, split))
+            out += [] if data.real else [rows(model, "example_correct", steps, right, split)]
+        out.append(rows(model, "loss", steps, losses.mean(-1), split))
+        out += [] if data.real else [rows(model, "accuracy", steps, right.mean(-1), split)]
         out += [
-            rows(model, "loss", steps, losses.mean(-1), split),
-            rows(model, "accuracy", steps, right.mean(-1), split),
             rows(model, "output", steps, f[:, :keep], split),
             rows(model, "output_rms", steps, root_mean_square(f), split),
         ]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrepro.config.identity import Run
-from ntkrepro.config.schema import FLATTENED, ON_IMAGES, Experiment, Log, Optimizer, Space
+from ntkrepro.config.schema import FLATTENED, ON_IMAGES, Experiment, Log, LossName, Optimizer, Space
 from ntkrepro.data import load
 from ntkrepro.data.load import Dataset
 from ntkrepro.errors import UserError
@@ -96,9 +96,11 @@ def assemble(
 def inputs(experiment: Experiment, dataset: Dataset) -> tuple[jax.Array, jax.Array]:
     """x_train, x_test in the run's precision and the shape that the network sees.
 
-    Raises UserError where they are no images and have to be.
+    Raises UserError where they are no images and have to be, or targets where classes have to be.
     """
     architecture, image = experiment.model.architecture, dataset.image
+    if dataset.real and experiment.loss.name is LossName.xent:
+        raise UserError("loss.name=xent: must be mse, as y_train holds targets, not classes")
     pictures = architecture in ON_IMAGES
     if (pictures or experiment.data.augment) and len(image) != 3:
         asks = f"model.architecture={architecture.name}" if pictures else "data.augment=true"

@@ -8,11 +8,11 @@ import pytest
 from ntkrepro.claims.claim import FAILED, REPRODUCED
 from ntkrepro.config.compose import compose, expand
 from ntkrepro.errors import UserError
-from ntkrepro.figures import gather, save
+from ntkrepro.figures import custom, gather, save
 from ntkrepro.programs.run import compute
 from ntkrepro.records import store
 from ntkrepro.records.tables import series, table
-from tests.own import SMALL, npz, words
+from tests.own import ARRAYS, SMALL, npz, words
 
 
 def run(*overrides):
@@ -75,6 +75,26 @@ def test_the_figure_of_one_run_asks_the_claims_of_it(here, capsys):
     said = capsys.readouterr().out
     for claim in ("4b", "4c accuracy", "4c loss", "4d"):
         assert re.search(rf"^  {claim}: ({REPRODUCED}|{FAILED});", said, re.MULTILINE)
+
+
+def test_real_targets_have_no_accuracy(here, capsys):
+    """Nor cross entropy, and their outputs are no logits."""
+    targets = {f"y_{split}": ARRAYS[f"x_{split}"][:, 0, :, 0] for split in ("train", "test")}
+    np.savez("own.npz", **ARRAYS | targets)
+    chosen = words("Pair", *npz("data.train=20", "data.test=10"))
+    found = set(run(*chosen).rows["quantity"])
+    assert {"loss", "rmse", "example_loss"} < found
+    assert not found & {"accuracy", "example_correct"}
+    picture = custom.draw({"digits": gather.load(["experiment=digits", *chosen])[0]})
+    titles = [ax.get_title() for ax in picture.axes if ax.get_visible()]
+    assert len(titles) == 5
+    assert not [title for title in titles if "logits" in title or "accuracy" in title]
+    save.draw(["custom"], chosen)
+    said = capsys.readouterr().out
+    assert "4c loss: " in said
+    assert "accuracy" not in said
+    with pytest.raises(UserError, match=r"loss\.name=xent: must be mse, as y_train holds targets"):
+        run(*chosen, "loss.name=xent")
 
 
 def last_rmse(record):
