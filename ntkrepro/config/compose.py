@@ -23,20 +23,29 @@ from omegaconf.errors import OmegaConfBaseException
 from ntkrepro.config import digests
 from ntkrepro.config.catalog import configs_dir, experiments
 from ntkrepro.config.identity import Run, flat
-from ntkrepro.config.rules import check
+from ntkrepro.config.rules import check, measurable
 from ntkrepro.config.schema import Experiment, Scale
 from ntkrepro.errors import UserError, first_line, nearest
 
 
 @cache
 def register() -> None:
-    """Make the schema and the resolver `div` known to Hydra."""
+    """Make the schema and the resolvers of configs/ known to Hydra."""
     ConfigStore.instance().store(name="schema", node=Experiment)
     OmegaConf.register_new_resolver("div", _divide, replace=True)
+    OmegaConf.register_new_resolver("unless_set", lambda value: value, replace=True)
+    OmegaConf.register_new_resolver("unless_lr", _unless_lr, replace=True)
 
 
 def _divide(a: Any, b: Any) -> float:
     return float(a) / float(b) if float(b) else float("inf")  # `check` names the 0
+
+
+def _unless_lr(fraction: float, *, _root_: Any) -> float | None:
+    """optimizer.lr_over_critical where nothing sets lr over `unless_set`, and it can be measured."""
+    lr: Any = OmegaConf.to_container(_root_.optimizer)
+    left = str(lr["lr"]).startswith("${unless_set:")
+    return fraction if left and measurable(_root_) else None
 
 
 def to_run(config: DictConfig) -> Run:

@@ -121,14 +121,16 @@ def gradient_descent(experiment: Experiment) -> bool:
     return plain and whole and not experiment.data.augment
 
 
-def critical_rate(e: Experiment) -> Refused:
-    """A measured learning rate and an early end need gradient descent, followed step by step.
+def measurable(e: Experiment) -> bool:
+    """Whether there is a critical rate: of gradient descent, followed step by step."""
+    return e.program is Program.train and gradient_descent(e)
 
-    lr itself then stays at its default, so that no two configs mean the same run.
-    """
-    opt, trains = e.optimizer, e.program is Program.train
-    fraction, key = opt.lr_over_critical, "optimizer.lr_over_critical"
-    if fraction is not None and not (trains and gradient_descent(e)):
+
+def critical_rate(e: Experiment) -> Refused:
+    """With a measured rate lr stays at its default, so that no two configs mean the same run."""
+    opt, key = e.optimizer, "optimizer.lr_over_critical"
+    fraction = opt.lr_over_critical
+    if fraction is not None and not measurable(e):
         wanted = (
             "null unless program=train and optimizer.name=sgd trains all, without weight decay, "
         )

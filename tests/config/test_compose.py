@@ -182,3 +182,31 @@ def test_an_edit_of_any_config_is_seen(configs):
 def test_without_a_folder_to_write_it_is_composed_all_the_same(configs, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder would be")
     assert compose(WORDS) == compose(["scale=paper", "experiment=digits"])
+
+
+@pytest.mark.parametrize(
+    ("words", "rate"),
+    [
+        ([], (0.1, 0.3)),
+        (["optimizer.lr=0.1"], (0.1, None)),
+        (["optimizer={lr: 0.2}"], (0.2, None)),
+        (["optimizer.lr_over_critical=0.5"], (0.1, 0.5)),
+        (["optimizer.lr_over_critical=null"], (0.1, None)),
+        (["optimizer.name=adam"], (0.1, None)),
+        (["optimizer.weight_decay=0.01"], (0.1, None)),
+        (["experiment=fc_mnist"], (0.1, 0.3)),
+        (["sweep=[{optimizer.lr: [0.2]}]"], (0.2, None)),
+    ],
+)
+def test_the_rate_of_an_own_network_is_measured_unless_it_is_set(here, words, rate):
+    (run,) = expand(["model=custom", "model.factory=nets:Pair", *words])
+    optimizer = run.experiment.optimizer
+    assert (optimizer.lr, optimizer.lr_over_critical) == rate
+
+
+def test_the_command_composes_an_own_network_s_rate_as_a_sweep_does(here, ntkrepro):
+    words = ["model=custom", "model.factory=nets:Pair", "scale=smoke", "optimizer.steps=2"]
+    assert ntkrepro("run", *words).returncode == 0
+    (run,) = expand(words)
+    assert run.experiment.optimizer.lr_over_critical == 0.3
+    assert run.path.is_file()

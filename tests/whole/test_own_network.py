@@ -23,6 +23,7 @@ def test_our_own_network_by_a_factory_is_our_own_network(here):
     """By Jacobians and by its layers: the same parameters, training, kernel and linearization."""
     shared = ["precision=float64", "data.name=gaussian", "data.classes=[positive,negative]"]
     shared += ["data.subspace=false", "linearized.analytic=false", "model.width=16"]
+    shared += ["optimizer.lr=0.1"]
     theirs = run(*words("OurFC", *shared))
     ours = run("scale=smoke", *SMALL[2:], *shared)
     for model, quantity in (
