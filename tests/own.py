@@ -64,6 +64,30 @@ class NotFinite(Linear):
     def head(self, x):
         return super().head(x) / 0
 
+class HalfParameters(Linear):
+    def head(self, x):
+        return nn.Dense(self.outputs, param_dtype=jnp.bfloat16)(x)
+
+class HalfOutputs(Linear):
+    def head(self, x):
+        return nn.Dense(self.outputs, dtype=jnp.float16)(x)
+
+class HalfInside(Linear):
+    def body(self, x):
+        return nn.relu(nn.Dense(3, dtype=jnp.bfloat16)(flat(x))).astype(x.dtype)
+
+class SingleInside(Linear):
+    def body(self, x):
+        return nn.Dense(3, dtype=jnp.float32)(flat(x)).astype(x.dtype)
+
+class ComplexOutputs(Linear):
+    def head(self, x):
+        return super().head(x) * 1j
+
+class WholeOutputs(Linear):
+    def head(self, x):
+        return jnp.sign(super().head(x)).astype(int)
+
 class Wrong(Linear):
     def head(self, x):
         return nn.Dense(self.outputs + 1)(x)

@@ -42,7 +42,7 @@ def _divide(a: Any, b: Any) -> float:
 
 
 def _unless_lr(fraction: float, *, _root_: Any) -> float | None:
-    """optimizer.lr_over_critical where nothing sets lr over `unless_set`, and it can be measured."""
+    """optimizer.lr_over_critical where lr still is `unless_set` and the rate can be measured."""
     lr: Any = OmegaConf.to_container(_root_.optimizer)
     left = str(lr["lr"]).startswith("${unless_set:")
     return fraction if left and measurable(_root_) else None

@@ -1,7 +1,7 @@
 """A network of the user's own: what model.factory makes, behind the face of a Flax module."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib import import_module
@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import jaxprs_in_params
 
 from ntkrepro.config.schema import Model
 from ntkrepro.errors import UserError, first_line, nearest
@@ -117,14 +118,20 @@ def _build(factory: str, target: Any, keywords: Any, like: Any, k: int) -> Custo
     key, x = jax.random.key(0), jax.random.normal(jax.random.key(1), (2, *like[0]), like[1])
     params = call(factory, "its init", partial(jax.eval_shape, start, key, x))
     names, tree = paths(factory, params)
+    cast = partial(jax.tree.map, lambda leaf: jnp.asarray(leaf, x.dtype))  # as Custom.init does
+    params = jax.eval_shape(cast, params)
     trace = partial(jax.make_jaxpr(forward, return_shape=True), params, x)
     jaxpr, f = call(factory, "its apply", trace, f"; {ALONE}")
     if getattr(f, "shape", None) != (len(x), k):
         what = list(f.shape) if hasattr(f, "shape") else jax.tree.structure(f)
         raise refused(factory, f"outputs for {len(x)} examples are {what}: must be {[len(x), k]}")
+    for found in (f"outputs are {f.dtype}", *(f"computes in {d}" for d in narrowed(jaxpr.jaxpr))):
+        if found != f"outputs are {x.dtype}":
+            why = f"must be {x.dtype}, as its inputs are; leave its dtype out"
+            raise refused(factory, f"{found}: {why}")
 
     def twice(key: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        params = start(key, x)
+        params = cast(start(key, x))
         return forward(params, x)[:1], forward(params, x[:1])
 
     among, alone = call(factory, "running it", partial(jax.jit(twice), key, x))
@@ -163,7 +170,22 @@ def paths(factory: str, params: Any) -> tuple[tuple[str, ...], Any]:
     for name, (_, leaf) in zip(names, leaves, strict=True):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise refused(factory, f"parameter {name} is {leaf.dtype}: must be of real numbers")
+        if jnp.finfo(leaf.dtype).bits < 32:
+            why = "must be float32 or float64; leave its param_dtype out"
+            raise refused(factory, f"parameter {name} is {leaf.dtype}: {why}")
     return names, tree
+
+
+def narrowed(jaxpr: Any) -> Iterator[Any]:
+    """What arrays of real numbers are rounded to on the way to the outputs."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "convert_element_type":
+            was, now = equation.invars[0].aval, equation.params["new_dtype"]
+            real = all(jnp.issubdtype(dtype, jnp.floating) for dtype in (was.dtype, now))
+            if real and was.ndim and jnp.finfo(now).bits < jnp.finfo(was.dtype).bits:
+                yield now
+        for inner in jaxprs_in_params(equation.params):
+            yield from narrowed(inner)
 
 
 def call(factory: str, what: str, function: Callable[[], Any], needs: str = "") -> Any:

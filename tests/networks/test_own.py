@@ -47,11 +47,24 @@ def test_runs_that_differ_in_seed_share_their_network(here):
         ("empty", "has no parameters"),
         ("number", "is no class or function but 3"),
         ("Convv", "no Convv in "),
+        ("HalfParameters", "parameter Dense_0/bias is bfloat16: must be float32 or float64"),
+        ("HalfOutputs", "outputs are float16: must be float32, as its inputs are; leave its dtype"),
+        ("HalfInside", "computes in bfloat16: must be float32, as its inputs are"),
+        ("ComplexOutputs", "outputs are complex64: must be float32"),
+        ("WholeOutputs", "outputs are int32: must be float32"),
     ],
 )
 def test_a_network_that_cannot_be_meant_is_refused(here, name, told):
     with pytest.raises(UserError, match=f"model.factory=nets:{name}: .*{re.escape(told)}"):
         build(name)
+
+
+def test_a_dtype_below_the_run_s_precision_is_refused(here):
+    assert build("SingleInside").names
+    with jax.enable_x64(True):
+        model = compose(words("SingleInside")).experiment.model
+        with pytest.raises(UserError, match="computes in float32: must be float64"):
+            architectures.build(model, 64, 1, X.astype(jnp.float64))
 
 
 def test_what_a_misspelled_name_may_have_meant_is_told(here):
