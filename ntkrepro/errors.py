@@ -1,5 +1,8 @@
 """What the user is told instead of a traceback."""
 
+import sys
+from functools import cache
+
 
 class UserError(Exception):
     """Bad input: the message names the key, the value and the mend. Exit code 2."""
@@ -11,6 +14,13 @@ class RunFailed(UserError):
     """A run that started and could not finish: divergence, a full disk. Exit code 1."""
 
     exit_code = 1
+
+
+def warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+warn_once = cache(warn)  # what would be told of every run
 
 
 def nearest(word: str, known: list[str]) -> str:
