@@ -56,7 +56,8 @@ def compare(results: Path, whole: dict[str, bytes]) -> tuple[int, int, int]:
     found = rows(results)
     lost = len(whole.keys() - found.keys())
     differ = sum(found[name] != whole[name] for name in whole.keys() & found.keys())
-    others = [path for path in (results / "runs").iterdir() if path.suffix != ".parquet"]
+    files = [*(results / "runs").iterdir(), *(results / "unfinished").iterdir()]
+    others = [path for path in files if path.suffix != ".parquet"]
     return lost, differ, len(others)
 
 

@@ -32,8 +32,13 @@ class Run(NamedTuple):
         return cls(experiment, name, Path(experiment.results) / "runs" / f"{name}.parquet")
 
     def beside(self, what: str) -> Path:
-        """Where a run keeps what is not yet, or no more than, its record: <id>.<what>."""
-        return self.path.with_suffix(f".{what}")
+        """Where a run keeps what is not yet its record."""
+        return beside(self.path, what)
+
+
+def beside(record: Path, what: str) -> Path:
+    """unfinished/<id>.<what>, in the folder of runs/: there lie records, and nothing else."""
+    return record.parent.parent / "unfinished" / f"{record.stem}.{what}"
 
 
 def flat(experiment: Any, prefix: str = "") -> dict[str, Any]:

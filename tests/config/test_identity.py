@@ -168,4 +168,4 @@ def test_a_run_is_found_by_its_id_in_the_folder_of_results():
     run = Run.of(Experiment(results="there"))
     assert run.id == run_id(run.experiment)
     assert run.path == Path("there/runs", f"{run.id}.parquet")
-    assert run.beside("lock") == Path("there/runs", f"{run.id}.lock")
+    assert run.beside("lock") == Path("there/unfinished", f"{run.id}.lock")

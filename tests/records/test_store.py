@@ -1,20 +1,29 @@
+import errno
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import joblib
-import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from ntkrepro.config.compose import compose
 from ntkrepro.config.identity import RECORDS_VERSION, flat
-from ntkrepro.errors import RunFailed
+from ntkrepro.errors import RunFailed, UserError
+from ntkrepro.files import BLANK, sealed
 from ntkrepro.records import store
 from ntkrepro.records.summary import summary
+from ntkrepro.sweep import locks, status
+from ntkrepro.sweep.grid import compute_missing
+from ntkrepro.training import checkpoint
 from tests.conftest import TINY
+
+ROOT = Path(__file__).parents[2]
 
 # not in a record: where and in which portions it was computed
 HERE = ("results", "data.dir", "data.path", "sweep", "checkpoint", "pack", "workers")
@@ -23,7 +32,8 @@ HERE = ("results", "data.dir", "data.path", "sweep", "checkpoint", "pack", "work
 @pytest.fixture
 def copy(digits, tmp_path):
     """The digits' record in a folder of its own."""
-    path = tmp_path / digits.name
+    path = tmp_path / "runs" / digits.name
+    path.parent.mkdir()
     path.write_bytes(digits.read_bytes())
     return path
 
@@ -42,6 +52,7 @@ def test_the_schema_is_what_the_docstring_promises(digits):
     columns = {field.name: str(field.type) for field in pq.read_schema(digits)}
     text = "dictionary<values=string, indices=int32, ordered=0>"
     assert columns == {
+        "run": text,
         "step": "int32",
         "time": "double",
         "model": text,
@@ -94,31 +105,119 @@ def test_a_run_that_never_was_is_none(tmp_path):
 def test_a_damaged_record_is_set_aside(copy, capsys, damage):
     copy.write_bytes(damage(copy.read_bytes()))
     assert store.read(copy) is None
-    assert [path.name for path in copy.parent.iterdir()] == [copy.name + ".corrupt"]
+    assert not list(copy.parent.iterdir())
+    assert [path.name for path in copy.parents[1].glob("unfinished/*")] == [f"{copy.stem}.corrupt"]
     assert f"{copy} is damaged" in capsys.readouterr().err
 
 
-def test_a_flipped_bit_never_changes_a_value(copy):
-    whole, rows = copy.read_bytes(), store.read(copy).rows
-    for place in np.random.default_rng(0).integers(len(whole), size=60):
-        damaged = bytearray(whole)
-        damaged[place] ^= 1
-        copy.write_bytes(damaged)
-        record = store.read(copy)
-        assert record is None or record.rows.equals(rows)
+CHANGES = {
+    "renamed": lambda table: table.rename_columns(
+        ["run", "step", "time", "model", "quantity", "split", "value", "index"]
+    ),
+    "halved": lambda table: table[: len(table) // 2],
+    "doubled": lambda table: pa.concat_tables([table, table]),
+    "another seed": lambda table: about(table, b"config", b'"seed": 0', b'"seed": 1'),
+    "another rate": lambda table: about(table, b"provenance", b'"lr": 0.1', b'"lr": 0.2'),
+    "nothing": lambda table: table,  # as other bytes: what they hold is not compared
+}
 
 
-def test_a_record_of_another_config_is_not_taken_for_this_one(copy):
-    """Metadata that say another width, or a file put under another run's name."""
-    table, whole = pq.read_table(copy), copy.read_bytes()
-    assert b'"width": 32' in table.schema.metadata[b"config"]
-    changed = table.schema.metadata[b"config"].replace(b'"width": 32', b'"width": 33')
-    metadata = {**table.schema.metadata, b"config": changed}
-    pq.write_table(table.replace_schema_metadata(metadata), copy)
-    assert store.read(copy) is None
+def about(table, entry, before, after):
+    metadata = dict(table.schema.metadata)
+    assert before in metadata[entry]
+    metadata[entry] = metadata[entry].replace(before, after)
+    return table.replace_schema_metadata(metadata)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("look", [store.read, store.is_done])
+def test_a_record_that_was_written_anew_by_others_is_set_aside(copy, change, look):
+    """With the seal of what it was before."""
+    seal = pq.read_metadata(copy).metadata[b"digest"].decode()
+    table = change(pq.read_table(copy))
+    with pq.ParquetWriter(copy, table.schema, compression="zstd") as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"digest": seal})
+    assert not look(copy)
+    assert not copy.exists()
+
+
+def test_a_record_under_another_run_s_name_is_set_aside(copy):
     elsewhere = copy.with_name(f"{'0' * 16}.parquet")
-    elsewhere.write_bytes(whole)
+    elsewhere.write_bytes(copy.read_bytes())
     assert store.read(elsewhere) is None
+
+
+def unsealed(copy):
+    """As records were before there were seals."""
+    pq.write_table(pq.read_table(copy, columns=store.ROWS.names), copy)
+    return copy.read_bytes()
+
+
+@pytest.mark.parametrize("look", [store.read, store.is_done])
+def test_a_record_from_before_there_were_seals_is_told_and_stays(copy, look):
+    before = unsealed(copy)
+    with pytest.raises(UserError, match=rf"seal_records.py {copy.parent}`"):
+        look(copy)
+    assert copy.read_bytes() == before
+
+
+def test_records_from_before_there_were_seals_get_them(copy):
+    record, before = store.read(copy), unsealed(copy)
+    broken = copy.with_name(f"{'0' * 16}.parquet")
+    broken.write_bytes(before)
+    Path(f"{broken}.corrupt").touch()
+    script = [sys.executable, str(ROOT / "scripts/seal_records.py"), str(copy.parent)]
+    seen = set()
+    for told in ("1 records sealed, 1 damaged", "0 records sealed, 1 damaged"):
+        done = subprocess.run(script, capture_output=True, text=True)
+        assert (done.returncode, broken.read_bytes()) == (1, before)
+        assert told in done.stdout
+        seen.add(copy.read_bytes())
+    assert len(seen) == 1
+    assert sorted(copy.parent.iterdir()) == sorted([copy, broken])
+    assert (copy.parents[1] / "unfinished" / f"{broken.stem}.corrupt").exists()
+    again = store.read(copy)
+    pd.testing.assert_frame_equal(again.rows, record.rows, check_exact=True)
+    assert again[1:] == record[1:]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])
+@pytest.mark.parametrize("look", [store.read, store.is_done])
+def test_what_keeps_a_record_from_being_read_is_told_and_it_stays(copy, look, number, monkeypatch):
+    def refuse(path, *args, **options):
+        raise OSError(number, os.strerror(number), str(path))
+
+    before = copy.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        with pytest.raises(RunFailed, match=f"can't read {copy}: {os.strerror(number)}"):
+            look(copy)
+    assert copy.read_bytes() == before
+    assert look(copy)
+
+
+def test_pandas_reads_the_folder_whatever_else_there_is(tmp_path):
+    """A failed point, one on its way, a damaged record; each row knows its run."""
+    words = [*TINY, f"results={tmp_path}", "model.activation=identity", "optimizer.steps=200"]
+    good, bad, lost = (compose([*words, f"optimizer.lr={lr}"]) for lr in (0.01, 100, 0.02))
+    compute_missing([good, bad, lost], lambda run, outcome: None, time.time())
+    assert status.failure(bad)
+    lost.path.write_bytes(lost.path.read_bytes()[:-1])
+    assert store.read(lost.path) is None
+    with locks.claimed([bad.beside("lock")]), sealed(bad.path) as file:
+        checkpoint.save(bad.beside("checkpoint"), bad.id, 1, None, {})
+        frame = pd.read_parquet(tmp_path / "runs")
+        file.write(BLANK)
+    assert frame["run"].unique().tolist() == [good.id]
+    pd.testing.assert_frame_equal(frame[store.ROWS.names], store.read(good.path).rows)
+
+
+def test_the_rate_comes_from_the_rows(copy):
+    record = store.read(copy)
+    assert record._replace(provenance={}, config={}).lr == 0.1
+    rows = record.rows.assign(time=0.25 * record.rows["step"])
+    assert record._replace(rows=rows).lr == 0.25
 
 
 def test_a_file_where_the_folder_should_be_is_named_and_nothing_remains(tmp_path):
@@ -131,13 +230,13 @@ def test_a_file_where_the_folder_should_be_is_named_and_nothing_remains(tmp_path
 
 
 def test_a_failed_write_leaves_what_was_there_and_no_more(tmp_path, monkeypatch):
-    def half(table, file, **options):
-        file.write(b"PAR1")
+    def half(writer, table):
+        own(writer, table)
         raise OSError(28, "No space left on device")
 
     path = write(tmp_path)
-    before = path.read_bytes()
-    monkeypatch.setattr(pq, "write_table", half)
+    before, own = path.read_bytes(), pq.ParquetWriter.write_table
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", half)
     with pytest.raises(RunFailed, match=rf"can't write {path}: No space left on device"):
         write(tmp_path)
     assert list(path.parent.iterdir()) == [path]
@@ -171,9 +270,10 @@ def test_a_truncated_record_is_computed_again_to_the_same_bytes(ntkrepro, tmp_pa
     second = ntkrepro("run", *TINY)
     assert (first.returncode, second.returncode) == (0, 0), second.stderr
     assert f"warning: {path.relative_to(tmp_path)} is damaged" in second.stderr
-    assert Path(f"{path}.corrupt").read_bytes() == whole[:1000]
-    Path(f"{path}.whole").write_bytes(whole)
-    once, again = (pq.read_table(p)["value"] for p in (f"{path}.whole", path))
+    aside = tmp_path / "results/unfinished" / f"{path.stem}.corrupt"
+    assert aside.read_bytes() == whole[:1000]
+    aside.write_bytes(whole)
+    once, again = (pq.read_table(p)["value"] for p in (aside, path))
     assert once.equals(again)
 
 

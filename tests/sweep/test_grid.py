@@ -45,7 +45,8 @@ def start(folder, *words):
 
 def others(folder):
     """Files beside the records."""
-    return {path.name for path in folder.rglob("results/runs/*") if path.suffix != ".parquet"}
+    found = {*folder.rglob("results/runs/*"), *folder.rglob("results/unfinished/*")}
+    return {path.name for path in found if path.suffix != ".parquet"}
 
 
 def rows(folder):
@@ -239,7 +240,7 @@ def test_a_damaged_record_is_set_aside_and_computed_again(ntkrepro, tmp_path):
     assert f"results/runs/{path.name} is damaged" in done.stderr
     assert done.stdout.count("wrote") == 1
     pd.testing.assert_frame_equal(store.read(path).rows, before, check_exact=True)
-    assert others(tmp_path) == {f"{path.name}.corrupt"}
+    assert others(tmp_path) == {f"{path.stem}.corrupt"}
 
 
 def test_records_of_another_version_stay_and_are_not_taken_for_these(tmp_path, monkeypatch):
@@ -278,7 +279,8 @@ def test_a_full_disk_ends_a_run_with_its_path_and_nothing_else(ntkrepro, small_d
     assert f"can't write {small_disk}/runs/" in done.stderr
     assert "No space left on device" in done.stderr
     assert {path: path.read_bytes() for path in small_disk.rglob("*.parquet")} == before
-    assert not [p for p in (small_disk / "runs").iterdir() if p.suffix in (".lock", "")]
+    left = [*(small_disk / "runs").iterdir(), *(small_disk / "unfinished").iterdir()]
+    assert not [p for p in left if p.suffix in (".lock", "")]
 
 
 def test_a_folder_that_may_only_be_read_is_told_before_training(ntkrepro, small_disk):
@@ -297,9 +299,10 @@ def test_what_was_left_beside_finished_records_is_removed(ntkrepro, tmp_path):
     words = ("run", "-m", *TINY, "seed=0,1")
     assert ntkrepro(*words).returncode == 0
     for path in (tmp_path / "results/runs").glob("*.parquet"):
+        (path.parent / f".{path.stem}.abc").touch()
         for name in (f"{path.stem}.lock", f"{path.stem}.checkpoint", f".{path.stem}.abc"):
-            (path.parent / name).touch()
-    assert len(others(tmp_path)) == 6
+            (tmp_path / "results/unfinished" / name).touch()
+    assert len(others(tmp_path)) == 6  # two names in both folders
     assert "2 of 2 points are there already" in ntkrepro(*words).stdout
     assert not others(tmp_path)
 

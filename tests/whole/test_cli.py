@@ -267,5 +267,5 @@ def test_a_damaged_record_is_never_drawn(ntkrepro, tmp_path, digits):
     done = ntkrepro("figures", "digits", "scale=smoke")
     refused(done, "ntkrepro run experiment=digits scale=smoke")
     assert f"results/runs/{digits.name} is damaged" in done.stderr
-    assert names(copy.parent) == {f"{digits.name}.corrupt"}
+    assert names(tmp_path / "results/unfinished") == {f"{copy.stem}.corrupt"}
     assert not Path(tmp_path, "results/figures").exists()
