@@ -2,7 +2,7 @@
 they approach (Figures 3 and S4).
 
 Member i is the network of seed + i. Members are trained in blocks, on every device as many at once
-as memory.at_once says; a finished block waits in a file beside the record to come, so that a run
+as memory.at_once says; a finished block waits in a file, a checkpoint of its end, so that a run
 that was cut off goes on with the next.
 """
 
@@ -22,7 +22,6 @@ from ntkrepro.compilation import jit
 from ntkrepro.config.identity import Run
 from ntkrepro.data import inputs, load
 from ntkrepro.errors import RunFailed
-from ntkrepro.files import atomic
 from ntkrepro.networks import architectures, functions
 from ntkrepro.programs import function_space, memory
 from ntkrepro.programs.calls import (
@@ -78,14 +77,15 @@ def members(setup: Setup, say: Say, tick: Tick) -> np.ndarray:
     done = []
     for first in range(0, experiment.samples, size):
         last = min(first + size, experiment.samples)
-        path = folder(setup.run) / f"{first}-{last}.npy"
-        if path.is_file():
+        path = folder(setup.run) / f"{first}-{last}.npz"
+        _, _, stored = checkpoint.load(path, path.stem, None)
+        if stored:
             say(f"members {first} to {last - 1} are there already")
         else:
             block = train_block(setup, first, last, path, share(tick, setup, first, last))
-            with atomic(path) as file:
-                np.save(file, block)
-        done.append(np.load(path))
+            stored = {"outputs": block}
+            checkpoint.save(path, path.stem, experiment.optimizer.steps, None, stored)
+        done.append(stored["outputs"])
     return np.concatenate(done, axis=1)
 
 

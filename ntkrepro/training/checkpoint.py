@@ -1,11 +1,10 @@
-"""Where a training run stands, in one file beside its record to come.
+"""Where a training run stands, in one sealed file.
 
 A run that was cut off goes on from there, with the bits of a run that wasn't: where train.run
 pauses changes none.
 """
 
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import jax
 import numpy as np
 
 from ntkrepro import signals
-from ntkrepro.files import atomic
+from ntkrepro.errors import RunFailed, warn, warn_once
+from ntkrepro.files import BLANK, is_whole, sealed
 
 SHARE = 0.05  # of the time that saving may take
 
@@ -25,7 +25,7 @@ Keep = Callable[[int, Any], None]  # keep(step, states)
 def keeper(path: Path, seconds: float, name: str, seen: Callable[[], Seen]) -> Keep:
     """keep(step, states): saves when `seconds` have passed, and before the end that SIGTERM asks.
 
-    Raises SystemExit (143) after the latter, RunFailed where the disk refuses.
+    Raises SystemExit (143) after the latter.
     """
     last, cost = time.monotonic(), 0.0
 
@@ -43,28 +43,50 @@ def keeper(path: Path, seconds: float, name: str, seen: Callable[[], Seen]) -> K
 
 
 def save(path: Path, name: str, step: int, states: Any, seen: Seen) -> None:
+    """Where the disk refuses, the run goes on without, and says so once."""
     leaves = enumerate(jax.tree.leaves(states))
     arrays: dict[str, Any] = {f"state/{i}": np.asarray(leaf) for i, leaf in leaves}
     arrays |= {f"seen/{key}": value for key, value in seen.items()}
-    with atomic(path) as file:
-        np.savez(file, **arrays, name=name, step=step)
+    try:
+        with sealed(path) as file:
+            np.savez(file, **arrays, name=name, step=step)
+            file.write(BLANK)
+    except RunFailed as error:
+        warn_once(f"{error}; training goes on, but starts over if it is cut off")
 
 
 def load(path: Path, name: str, fresh: Any) -> tuple[int, Any, Seen]:
     """(step, states, seen) of the run called `name`: of its checkpoint, else its start, with the
     `fresh` states.
 
-    Another run's file or a damaged one counts as none: the run starts over.
+    Another run's file counts as none; so does a damaged one, which is told.
     """
     try:
-        with np.load(path) as file:
-            if str(file["name"]) != name:
-                return 0, fresh, {}
-            places, shape = jax.tree.flatten(fresh)
-            leaves = [
-                jax.device_put(file[f"state/{i}"], place.sharding) for i, place in enumerate(places)
-            ]
-            seen = {k.partition("/")[2]: file[k] for k in file.files if k.startswith("seen/")}
-            return int(file["step"]), jax.tree.unflatten(shape, leaves), seen
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        if is_whole(path):
+            return _load(path, name, fresh)
+        why = "it is damaged"
+    except FileNotFoundError:
         return 0, fresh, {}
+    except OSError as error:
+        why = f"{error.strerror}"
+    except (KeyError, ValueError):
+        why = "it is another version's"
+    warn(f"{path}: {why}; the run starts over")
+    return 0, fresh, {}
+
+
+def _load(path: Path, name: str, fresh: Any) -> tuple[int, Any, Seen]:
+    """Raises KeyError or ValueError where a model or optimizer has other arrays than its file."""
+    with np.load(path) as file:
+        if str(file["name"]) != name:
+            return 0, fresh, {}
+        places, shape = jax.tree.flatten(fresh)
+        leaves = [_placed(file[f"state/{i}"], place) for i, place in enumerate(places)]
+        seen = {k.partition("/")[2]: file[k] for k in file.files if k.startswith("seen/")}
+        return int(file["step"]), jax.tree.unflatten(shape, leaves), seen
+
+
+def _placed(leaf: np.ndarray, place: jax.Array) -> jax.Array:
+    if (leaf.shape, leaf.dtype) != (place.shape, place.dtype):
+        raise ValueError(f"{leaf.shape} {leaf.dtype} for {place.shape} {place.dtype}")
+    return jax.device_put(leaf, place.sharding)

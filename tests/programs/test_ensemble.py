@@ -82,13 +82,28 @@ def test_blocks_are_kept_and_a_run_goes_on_where_it_was_cut_off(tmp_path, monkey
     monkeypatch.setattr(ensemble, "train_block", dies)
     with pytest.raises(KeyboardInterrupt):
         computed(run)
-    assert sorted(p.name for p in ensemble.folder(run).iterdir()) == ["0-2.npy", "2-4.npy"]
+    assert sorted(p.name for p in ensemble.folder(run).iterdir()) == ["0-2.npz", "2-4.npz"]
     monkeypatch.setattr(ensemble, "train_block", real)
     said = []
     assert np.abs(computed(run, said.append).networks - whole).max() < 1e-5
     assert said == ["members 0 to 1 are there already", "members 2 to 3 are there already"]
     assert not ensemble.folder(run).exists()
     assert calls == [0, 2, 4]
+
+
+def test_a_damaged_block_is_told_and_trained_again(tmp_path, monkeypatch, capsys):
+    run = small(tmp_path)
+    monkeypatch.setattr(ensemble.shutil, "rmtree", lambda path, **options: None)
+    whole, path = computed(run).networks, ensemble.folder(run) / "0-5.npz"
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 64
+    path.write_bytes(damaged)
+    said = []
+    assert (computed(run, said.append).networks == whole).all()
+    assert said == []
+    assert capsys.readouterr().err == f"warning: {path}: it is damaged; the run starts over\n"
+    assert (computed(run, said.append).networks == whole).all()
+    assert said == ["members 0 to 4 are there already"]
 
 
 def test_training_the_readout_is_the_nngp_kernel_s_dynamics(tmp_path):

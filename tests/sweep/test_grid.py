@@ -283,6 +283,32 @@ def test_a_full_disk_ends_a_run_with_its_path_and_nothing_else(ntkrepro, small_d
     assert not [p for p in left if p.suffix in (".lock", "")]
 
 
+def test_a_disk_too_small_for_checkpoints_alone_ends_no_run(ntkrepro, small_disk):
+    words = ("run", *TINY, "model.width=256", "model.depth=2", "checkpoint=0")
+    done = ntkrepro(*words, f"results={small_disk}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning: ") == done.stderr.count("No space left on device") == 1
+    assert "; training goes on, but starts over if it is cut off" in done.stderr
+    assert {path.suffix for path in small_disk.rglob("*.*")} == {".parquet"}
+
+
+def test_on_a_disk_that_may_only_be_read_a_damaged_record_is_told_and_stays(ntkrepro, small_disk):
+    words = (*TINY, f"results={small_disk}")
+    assert ntkrepro("run", *words).returncode == 0
+    (path,) = small_disk.glob("runs/*.parquet")
+    path.write_bytes(path.read_bytes()[:-1])
+    damaged = path.read_bytes()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for command in (("run",), ("run", "-m"), ("figures", "custom")):
+        done = ntkrepro(*command, *words)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        told = f"error: {path} is damaged (its bytes are not those that were written) and can't be"
+        assert done.stderr.count(told) == done.stderr.count("\n") == 1, done.stderr
+        assert path.read_bytes() == damaged
+    assert {p.name for p in small_disk.rglob("*") if p.is_file()} == {path.name}
+
+
 def test_a_folder_that_may_only_be_read_is_told_before_training(ntkrepro, small_disk):
     words = ("run", *TINY, f"results={small_disk}")
     assert ntkrepro(*words).returncode == 0
