@@ -1,6 +1,7 @@
 """From the words of a command line to runs, by Hydra: one, or every point of a sweep."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from functools import cache
@@ -9,7 +10,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -25,7 +25,8 @@ from ntkrepro.config.catalog import configs_dir, experiments
 from ntkrepro.config.identity import Run, flat
 from ntkrepro.config.rules import check, measurable
 from ntkrepro.config.schema import Experiment, Scale
-from ntkrepro.errors import UserError, first_line, nearest
+from ntkrepro.errors import RunFailed, UserError, first_line, nearest, warn, warn_once
+from ntkrepro.files import BLANK, MARK, cache_folder, is_whole, sealed
 
 
 @cache
@@ -161,19 +162,39 @@ def _compose(overrides: list[str]) -> DictConfig:
     experiment at a scale: a report asks for thirty, and Hydra takes 0.1 s each."""
     register()
     refuse_unknown(overrides)
-    if not all(word.startswith(("experiment=", "scale=")) for word in overrides):
-        return _composed(overrides, "")
-    from joblib import Memory  # 0.1 s
-
+    named = all(word.startswith(("experiment=", "scale=")) for word in overrides)
+    if not (named and (folder := cache_folder())):
+        return _composed(overrides)
+    key = hashlib.sha256(json.dumps([decides(), overrides]).encode()).hexdigest()
+    path = folder / "configs" / f"{key}.json"
     try:
-        memory = Memory(platformdirs.user_cache_path("ntkrepro"), verbose=0)
-    except OSError:  # no folder that can be written
-        return _composed(overrides, "")
-    return memory.cache(_composed)(overrides, decides())
+        if is_whole(path):
+            config = _schema().copy()
+            config.merge_with(json.loads(path.read_bytes().partition(MARK)[0]))
+            return config
+        warn(f"{path} is damaged: composed anew")
+    except OSError:
+        pass  # not there
+    config = _composed(overrides)
+    plain = json.dumps(OmegaConf.to_container(config, enum_to_str=True))
+    try:
+        with sealed(path) as file:
+            file.write(plain.encode() + BLANK)
+    except RunFailed as error:
+        warn_once(f"{error}; configs are composed anew by each command")
+    return config
 
 
-def _composed(overrides: list[str], key: str) -> DictConfig:
-    """By Hydra; `key` of what else decides it."""
+@cache
+def _schema() -> DictConfig:
+    """Of every run, as closed to other keys as what Hydra composes."""
+    config = OmegaConf.structured(Experiment)
+    OmegaConf.set_struct(config, True)
+    return config
+
+
+def _composed(overrides: list[str]) -> DictConfig:
+    """By Hydra."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configs_dir()), version_base="1.3"):
         try:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 
 from ntkrepro.config.schema import Data
 from ntkrepro.data.inputs import Images
-from ntkrepro.errors import UserError
-from ntkrepro.files import atomic
+from ntkrepro.errors import RunFailed, UserError, warn, warn_once
+from ntkrepro.files import BLANK, cache_folder, is_whole, sealed
 
 FIRST = 4096  # examples of a split that are decoded where they are enough: a tenth of the time
 
@@ -79,35 +78,59 @@ def prepared(name: str, directory: str | None) -> Any:
 
 def _split(builder: Any, split: str, count: int | None) -> Images:
     """A split or its first `count` examples, decoded once and kept as .npy in the user's cache
-    folder: images are mapped into memory, so that a run reads those that it takes."""
+    folder: images are mapped into memory, so that a run holds those that it takes."""
     names = list(builder.info.features["label"].names)
-    paths = [_cache_path(builder, split, count, part) for part in ("images", "labels")]
-    if not all(path.is_file() for path in paths):
-        try:
-            source = builder.as_data_source(split=split)
-            rows = source.__getitems__(range(len(source))[:count])
-        except (OSError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"data.name={builder.name}: can't read {builder.data_path} ({error}); "
-                f"{how_to_prepare(builder.name, ELSEWHERE)}"
-            ) from error
-        images = np.stack([row["image"] for row in rows])
-        labels = np.array([row["label"] for row in rows])
-        for path, values in zip(paths, (images, labels), strict=True):
-            with atomic(path) as file:
+    paths = _kept(builder, split, count)
+    if paths and all(_usable(path) for path in paths):
+        images, labels = (np.load(path, mmap_mode="r") for path in paths)
+        return Images(images, labels, names)
+    decoded = _decoded(builder, split, count)
+    try:
+        for path, values in zip(paths, decoded, strict=False):
+            with sealed(path) as file:
                 np.save(file, values)
-    images, labels = (np.load(path, mmap_mode="r") for path in paths)
-    return Images(images, labels, names)
+                file.write(BLANK)
+    except RunFailed as error:
+        warn_once(f"{error}; {builder.name} is decoded anew by each run")
+    return Images(*decoded, names)
 
 
-def _cache_path(builder: Any, split: str, count: int | None, part: str) -> Path:
-    """Named by the copy's folder and its shards' sizes and times: each copy has its own."""
+def _usable(path: Path) -> bool:
+    """Whether a kept file has the bytes that were written; all are read, 150 MB at most."""
+    try:
+        whole = is_whole(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        whole = False
+    if not whole:
+        warn(f"{path} is damaged: decoded anew")
+    return whole
+
+
+def _decoded(builder: Any, split: str, count: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Images [n, h, w, c] and labels [n]."""
+    try:
+        source = builder.as_data_source(split=split)
+        rows = source.__getitems__(range(len(source))[:count])
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"data.name={builder.name}: can't read {builder.data_path} ({error}); "
+            f"{how_to_prepare(builder.name, ELSEWHERE)}"
+        ) from error
+    return np.stack([row["image"] for row in rows]), np.array([row["label"] for row in rows])
+
+
+def _kept(builder: Any, split: str, count: int | None) -> list[Path]:
+    """Of images and labels, named by the copy's folder and its shards' sizes and times: each copy
+    has its own. Empty where nothing can be kept."""
     shards = sorted(Path(builder.data_path).glob(f"*-{split}.*"))
     stamp = [(str(s), s.stat().st_size, s.stat().st_mtime_ns) for s in shards]
     key = hashlib.sha256(repr(stamp).encode()).hexdigest()[:12]
     size = "" if count is None else f"-{count}"
-    name = f"{builder.name}-{builder.version}-{split}{size}-{part}-{key}.npy"
-    return platformdirs.user_cache_path("ntkrepro") / name
+    name = f"{builder.name}-{builder.version}-{split}{size}-{{}}-{key}.npy"
+    cache = cache_folder()
+    return [cache / name.format(part) for part in ("images", "labels")] if cache else []
 
 
 def tfds_status(name: str, directory: str | None) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import joblib
 import numpy as np
-import platformdirs
 from threadpoolctl import threadpool_limits
 
 from ntkrepro.config.identity import Run
 from ntkrepro.config.schema import Experiment, Precision
 from ntkrepro.errors import RunFailed, UserError
+from ntkrepro.files import cache_folder
 from ntkrepro.programs.catalog import PROGRAMS
 from ntkrepro.programs.memory import refuse_too_large
 from ntkrepro.programs.setup import shapes
@@ -28,9 +28,9 @@ COMPILATION = 0.2  # seconds from which on a compiled program is kept
 
 def share_compilations() -> None:
     """Keep compiled programs for later processes, unless $JAX_COMPILATION_CACHE_DIR says where."""
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        folder = platformdirs.user_cache_path("ntkrepro") / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+    chosen = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    if chosen is None and (folder := cache_folder()):
+        jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", COMPILATION)
 
 

@@ -4,11 +4,13 @@ from itertools import product
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
 
 from ntkrepro.config import catalog
 from ntkrepro.config.catalog import experiment_file, experiments
-from ntkrepro.config.compose import compose, decides, expand
+from ntkrepro.config.compose import _compose, _composed, compose, decides, expand
 from ntkrepro.config.identity import flat, run_id
+from ntkrepro.config.schema import Scale
 from ntkrepro.errors import UserError
 
 WORDS = ["experiment=digits", "scale=paper"]
@@ -177,6 +179,37 @@ def test_an_edit_of_any_config_is_seen(configs):
     decides.cache_clear()  # as in the next process
     after = compose(WORDS).experiment
     assert after.model.width == int(f"1{before.model.width}")
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_a_kept_config_is_what_hydra_composes(name, configs):
+    """Values, types, enums, what is missing, and what may be set."""
+    for scale in Scale:
+        words = [f"experiment={name}", f"scale={scale.name}"]
+        first, again, composed = _compose(words), _compose(words), _composed(words)
+        assert first == again == composed
+        assert OmegaConf.to_object(again) == OmegaConf.to_object(composed)
+        assert nodes(again) == nodes(composed)
+
+
+def nodes(config, key=""):
+    """Every node's path, its type, and what it takes."""
+    about = {k: v for k, v in vars(config._metadata).items() if k != "resolver_cache"}
+    found = [(key, type(config), about, getattr(config, "_val", None))]
+    if isinstance(config, DictConfig) and not config._is_none():
+        for name in config:
+            found += nodes(config._get_node(name), f"{key}.{name}")
+    return found
+
+
+def test_a_damaged_kept_config_is_told_and_composed_anew(configs, tmp_path, capsys):
+    (run,) = expand(WORDS)
+    (path,) = (tmp_path / "cache").rglob("*.json")
+    text = path.read_bytes()
+    assert b'"steps": ' in text
+    path.write_bytes(text.replace(b'"steps": ', b'"steps": 1'))
+    assert [expand(WORDS), expand(WORDS)] == [[run], [run]]
+    assert capsys.readouterr().err == f"warning: {path} is damaged: composed anew\n"
 
 
 def test_without_a_folder_to_write_it_is_composed_all_the_same(configs, tmp_path):

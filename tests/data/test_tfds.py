@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 
 from ntkrepro.config.compose import compose
 from ntkrepro.data import load, tfds
+from ntkrepro.errors import warn_once
+from scripts.flip_bits import Builder
 
 
 def loaded(*overrides):
@@ -41,3 +44,35 @@ def test_the_first_examples_of_a_split_are_read_alone_where_they_are_enough(tfds
     assert read[2:] == [("train", 60), ("train", None), ("test", 60)]
     assert few.y_train.tolist() == more.y_train[:10].tolist()
     assert np.allclose(few.x_test @ few.x_test.T, more.x_test @ more.x_test.T)
+
+
+@pytest.fixture
+def builder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    warn_once.cache_clear()
+    return Builder(tmp_path)
+
+
+def test_images_are_decoded_once_and_a_damaged_file_anew(builder, tmp_path, capsys):
+    right = builder.read()
+    assert builder.read() == right
+    assert (builder.decoded, capsys.readouterr().err) == (1, "")
+    for i, path in enumerate(sorted(tmp_path.rglob("*.npy"))):
+        damaged = bytearray(path.read_bytes())
+        damaged[-100] ^= 1
+        path.write_bytes(damaged)
+        assert builder.read() == builder.read() == right
+        assert builder.decoded == 2 + i
+        assert capsys.readouterr().err == f"warning: {path} is damaged: decoded anew\n"
+
+
+def test_where_images_cannot_be_kept_they_are_decoded_each_time(builder, tmp_path, capsys):
+    right = builder.read()
+    for path in list(tmp_path.rglob("*.npy")):
+        path.unlink()
+        path.mkdir()  # what no file can replace
+    capsys.readouterr()
+    assert builder.read() == builder.read() == right
+    assert builder.decoded == 3
+    told = capsys.readouterr().err
+    assert told.count("can't write") == told.count("noise is decoded anew by each run") == 1
