@@ -82,7 +82,7 @@ def run(words: list[str]) -> None:
     from ntkrepro.records import store
     from ntkrepro.sweep.walk import refuse_missing, walk
 
-    command, since = " ".join(["ntkrepro run", *words]), time.time()
+    command, since = ["ntkrepro", "run", *words], time.time()
     compose.refuse_unknown(words)
     flags = {word for word in words if word.startswith("-")}
     if not flags or not flags <= set(MULTIRUN):
@@ -115,7 +115,7 @@ def launch(runs: "list[Run]", hydra: list[str], job: "Job") -> None:
     hydra_main(["--multirun", f"workers={jobs}", f"results='{first.results}'", *hydra], job)
 
 
-def worker(composed: "DictConfig", words: list[str], since: float, command: str) -> None:
+def worker(composed: "DictConfig", words: list[str], since: float, command: list[str]) -> None:
     """One of the processes on a grid. What fails is told at the end by who started it."""
     from ntkrepro.config.compose import expand
     from ntkrepro.sweep.walk import walk
@@ -212,7 +212,7 @@ def reproduce(words: list[str]) -> None:
     from ntkrepro.sweep.walk import refuse_missing, walk
 
     runs, since, code = page.runs(words), time.time(), 0
-    told = walk(runs, since, " ".join(["ntkrepro reproduce", *words]))
+    told = walk(runs, since, ["ntkrepro", "reproduce", *words])
     try:
         refuse_missing(runs, told)
     except UserError as error:

@@ -1,7 +1,7 @@
 """Configs become records."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,13 @@ def compute(
     run: Run,
     say: Say = lambda line: None,
     tick: Tick = lambda step, **values: None,
-    command: str | None = None,
+    command: Sequence[str] | None = None,
 ) -> Path:
     """Compute the record of a run and return its path.
 
     `say` receives lines for the user; tick(step) is called about every second of the training
-    loop, tick(step, loss=..., rmse=...) at each logged step; `command` goes into its provenance.
-    Raises UserError for input that can't be meant, RunFailed where training diverges.
+    loop, tick(step, loss=..., rmse=...) at each logged step; the words of `command` go into its
+    provenance. Raises UserError for input that can't be meant, RunFailed where training diverges.
     """
     (outcome,) = compute_pack([run], say, tick, command)
     if isinstance(outcome, UserError):
@@ -70,7 +70,7 @@ def compute(
 
 
 def compute_pack(
-    pack: list[Run], say: Say, tick: Tick, command: str | None = None
+    pack: list[Run], say: Say, tick: Tick, command: Sequence[str] | None = None
 ) -> list[Outcome]:
     """The records of runs that differ in seed and learning rate alone, by one program.
 

@@ -7,7 +7,7 @@ one left, from its checkpoint.
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 
@@ -26,7 +26,9 @@ POLL = 0.5  # seconds between two looks at what others hold
 Tell = Callable[[Run, Outcome], None]
 
 
-def compute_missing(runs: list[Run], tell: Tell, since: float, command: str | None = None) -> None:
+def compute_missing(
+    runs: list[Run], tell: Tell, since: float, command: Sequence[str] | None = None
+) -> None:
     """Compute every run, unless it is done or has failed after `since` (seconds, time.time).
 
     tell(run, outcome) is called for each that this process computed; `command` goes into their
@@ -48,7 +50,7 @@ class Grid:
     """What all packs share: a label of each run by its id, and the arguments of compute_missing."""
 
     def __init__(
-        self, labels: dict[str, str], tell: Tell, since: float, command: str | None
+        self, labels: dict[str, str], tell: Tell, since: float, command: Sequence[str] | None
     ) -> None:
         self.labels, self.tell, self.since, self.command = labels, tell, since, command
 

@@ -1,6 +1,7 @@
 """What a user sees of a grid: what is there, what each new run found, what failed and why."""
 
 import sys
+from collections.abc import Sequence
 
 from ntkrepro import signals
 from ntkrepro.config.identity import Run
@@ -10,7 +11,9 @@ from ntkrepro.records.summary import summary
 from ntkrepro.sweep import status
 
 
-def walk(runs: list[Run], since: float, command: str | None = None) -> dict[str, UserError]:
+def walk(
+    runs: list[Run], since: float, command: Sequence[str] | None = None
+) -> dict[str, UserError]:
     """Compute the runs that have no record yet, and tell what each holds.
 
     Returns, by id, why those failed that this process tried.
