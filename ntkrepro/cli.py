@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from ntkrepro.config.identity import Run
+    from ntkrepro.sweep.attempt import Attempt
 
     Job = Callable[[DictConfig], None]
 
@@ -80,9 +80,11 @@ def run(words: list[str]) -> None:
     """
     from ntkrepro.config import compose
     from ntkrepro.records import store
+    from ntkrepro.sweep.attempt import Attempt
     from ntkrepro.sweep.walk import refuse_missing, walk
 
-    command, since = ["ntkrepro", "run", *words], time.time()
+    command, force = ["ntkrepro", "run", *words], FORCE in words
+    words = [word for word in words if word != FORCE]
     compose.refuse_unknown(words)
     flags = {word for word in words if word.startswith("-")}
     if not flags or not flags <= set(MULTIRUN):
@@ -90,7 +92,7 @@ def run(words: list[str]) -> None:
         hydra_main(words, composed.append)
         for config in composed:
             one = compose.to_run(config)
-            failed = walk([one], since, command)
+            failed = walk([one], Attempt.begin([one], command, force))
             store.remove_empty_folders(one)
             for error in failed.values():
                 raise error
@@ -99,11 +101,12 @@ def run(words: list[str]) -> None:
     hydra = [word for word in overrides if word.lstrip("+~").startswith("hydra")]
     overrides = [word for word in overrides if word not in hydra]
     runs, told = compose.expand(overrides), {}
+    attempt = Attempt.begin(runs, command, force, shared=bool(hydra))
     if hydra:
-        launch(runs, hydra, partial(worker, words=overrides, since=since, command=command))
+        launch(runs, hydra, partial(worker, words=overrides, attempt=attempt))
     else:
-        told = walk(runs, since, command)
-    refuse_missing(runs, told)
+        told = walk(runs, attempt)
+    refuse_missing(runs, attempt, told)
     if hydra:
         print(f"all {len(runs)} points are there")
 
@@ -115,12 +118,12 @@ def launch(runs: "list[Run]", hydra: list[str], job: "Job") -> None:
     hydra_main(["--multirun", f"workers={jobs}", f"results='{first.results}'", *hydra], job)
 
 
-def worker(composed: "DictConfig", words: list[str], since: float, command: list[str]) -> None:
+def worker(composed: "DictConfig", words: list[str], attempt: "Attempt") -> None:
     """One of the processes on a grid. What fails is told at the end by who started it."""
     from ntkrepro.config.compose import expand
     from ntkrepro.sweep.walk import walk
 
-    walk(expand(words), since, command)
+    walk(expand(words), attempt)
 
 
 def hydra_main(arguments: list[str], job: "Job") -> None:
@@ -209,12 +212,14 @@ def reproduce(words: list[str]) -> None:
     or shown.
     """
     from ntkrepro.report import page
+    from ntkrepro.sweep.attempt import Attempt
     from ntkrepro.sweep.walk import refuse_missing, walk
 
-    runs, since, code = page.runs(words), time.time(), 0
-    told = walk(runs, since, ["ntkrepro", "reproduce", *words])
+    runs, code = page.runs(words), 0
+    attempt = Attempt.begin(runs, ["ntkrepro", "reproduce", *words])
+    told = walk(runs, attempt)
     try:
-        refuse_missing(runs, told)
+        refuse_missing(runs, attempt, told)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
@@ -288,3 +293,4 @@ ABOUT = "ntkrepro: does this network train like its linearization?"
 KEYS = "experiment=NAME, scale=paper|laptop|smoke, ...; `ntkrepro run --cfg job` shows all keys"
 COMPLETION = 'shell completion:  eval "$(ntkrepro -sc install=bash)"'
 MULTIRUN = ("-m", "--multirun")  # of run; plan takes it too
+FORCE = "--force"  # of run: computes what is there again

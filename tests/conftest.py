@@ -110,6 +110,7 @@ def smoke_records(
     where the experiment's data set isn't prepared.
     """
     from ntkrepro.sweep import grid  # JAX: not for tests that do without
+    from ntkrepro.sweep.attempt import Attempt
 
     temporary = tmp_path_factory.getbasetemp()
     results = (temporary if worker_id == "master" else temporary.parent) / "smoke"
@@ -123,7 +124,7 @@ def smoke_records(
             if isinstance(outcome, UserError):
                 failed.append(outcome)
 
-        grid.compute_missing(runs, tell, time.time())
+        grid.compute_missing(runs, tell, Attempt.begin(runs))
         if failed and "ntkrepro data prepare" in str(failed[0]):
             pytest.skip(str(failed[0]))
         assert not failed

@@ -1,7 +1,7 @@
 """Configs become records."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,16 @@ def compute(
 
 
 def compute_pack(
-    pack: list[Run], say: Say, tick: Tick, command: Sequence[str] | None = None
+    pack: list[Run],
+    say: Say,
+    tick: Tick,
+    command: Sequence[str] | None = None,
+    asked: Collection[str] | None = None,
 ) -> list[Outcome]:
     """The records of runs that differ in seed and learning rate alone, by one program.
 
-    In a pack a record that is there already stays. Raises UserError for what concerns all of them.
+    Those whose id is `asked` for are written; none: all. Raises UserError for what concerns all of
+    them.
     """
     store.refuse_unwritable(pack[0])
     share_compilations()
@@ -90,7 +95,7 @@ def compute_pack(
         if isinstance(result, RunFailed):
             outcomes.append(result)
             continue
-        if len(pack) == 1 or not run.path.is_file():
+        if asked is None or run.id in asked:
             took = {"seconds": result.about["seconds"] | {"all": seconds}}
             store.write(run, result.rows, about | result.about | took)
         outcomes.append(run.path)

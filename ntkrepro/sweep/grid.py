@@ -7,7 +7,7 @@ one left, from its checkpoint.
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 
@@ -18,41 +18,46 @@ from ntkrepro.programs.run import Outcome, compute_pack
 from ntkrepro.progress import Tick, progress
 from ntkrepro.records import store
 from ntkrepro.sweep import locks, status
+from ntkrepro.sweep.attempt import Attempt
 from ntkrepro.sweep.packs import packs
 
 PACKS = 32  # packs after which compiled programs are freed: thousands exceed the system's maps
 POLL = 0.5  # seconds between two looks at what others hold
+PATIENCE = 3  # such looks before a process tells whom it waits for
 
 Tell = Callable[[Run, Outcome], None]
 
 
-def compute_missing(
-    runs: list[Run], tell: Tell, since: float, command: Sequence[str] | None = None
-) -> None:
-    """Compute every run, unless it is done or has failed after `since` (seconds, time.time).
+def compute_missing(runs: list[Run], tell: Tell, attempt: Attempt) -> None:
+    """Compute every run, unless it is done or has failed in this attempt.
 
-    tell(run, outcome) is called for each that this process computed; `command` goes into their
-    provenance. Returns when no run is left to do here or elsewhere.
+    tell(run, outcome) is called for each that this process computed. Returns when no run is left to
+    do here or elsewhere.
     """
-    grid, todo = Grid(status.labels(runs), tell, since, command), packs(runs)
+    todo = packs(runs)
+    grid, polls = Grid(todo, tell, attempt), 0
     while todo:
         held = []
         for i, pack in enumerate(todo, 1):
             held += [] if grid.attempt(pack) else [pack]
             if i % PACKS == 0:
                 jax.clear_caches()
-        if len(held) == len(todo):
+        polls = polls + 1 if len(held) == len(todo) else 0
+        if polls > PATIENCE:
+            grid.tell_holders(held)
+        if polls:
             time.sleep(POLL)
         todo = held
 
 
 class Grid:
-    """What all packs share: a label of each run by its id, and the arguments of compute_missing."""
+    """What all packs share: labels of runs by their id, whom this process waits for, and the
+    arguments of compute_missing."""
 
-    def __init__(
-        self, labels: dict[str, str], tell: Tell, since: float, command: Sequence[str] | None
-    ) -> None:
-        self.labels, self.tell, self.since, self.command = labels, tell, since, command
+    def __init__(self, todo: list[list[Run]], tell: Tell, attempt: Attempt) -> None:
+        self.labels = status.labels([run for pack in todo for run in pack])
+        self.tell, self.about = tell, attempt
+        self.holders: set[str] = set()
 
     def attempt(self, pack: list[Run]) -> bool:
         """Whether a pack needs no more work; false where another process is at it."""
@@ -68,41 +73,49 @@ class Grid:
         return ours
 
     def left(self, pack: list[Run]) -> list[Run]:
-        """The runs without a record, but for those that failed after `since`."""
-        missing = [run for run in pack if not run.path.is_file()]
-        failures = [status.failure(run) for run in missing]
-        pairs = zip(missing, failures, strict=True)
-        return [run for run, failure in pairs if failure is None or failure.at < self.since]
+        """The runs without a record, but for those that failed in this attempt."""
+        about = self.about
+        return [run for run in pack if not (about.is_done(run) or about.failure(run))]
+
+    def tell_holders(self, held: list[list[Run]]) -> None:
+        """Once of each process that holds what this one waits for."""
+        before, self.holders = self.holders, set()
+        for pack in held:
+            holder = locks.holder(pack[0].beside("lock")) or ""
+            who = holder.partition(" since ")[0]
+            if who and who not in before | self.holders:
+                say(f"waiting for {holder}, which computes {self.title(pack)}")
+            self.holders |= {who}
+
+    def title(self, pack: list[Run]) -> str:
+        name, label = pack[0].experiment.name, self.labels[pack[0].id]
+        return label if label.startswith(name) else f"{name} {label}".strip()
 
     def compute(self, pack: list[Run], todo: list[Run]) -> None:
         """The records of a pack, or why there is none, told of the runs that were to do."""
-        first, label = pack[0].experiment, self.labels[pack[0].id]
-        title = label if label.startswith(first.name) else f"{first.name} {label}".strip()
-        with progress(title, first.optimizer.steps) as tick:
-            outcomes = self.guarded(pack, tick)
         asked = {run.id for run in todo}
+        with progress(self.title(pack), pack[0].experiment.optimizer.steps) as tick:
+            outcomes = self.guarded(pack, asked, tick)
         for run, outcome in zip(pack, outcomes, strict=True):
+            if run.id not in asked:
+                continue
             if not isinstance(outcome, UserError):
                 status.forget_failure(run)
-            elif self.several() or isinstance(outcome, RunFailed):  # else nothing is left behind
+            elif self.about.shared or isinstance(outcome, RunFailed):  # else nothing is left behind
                 status.fail(run, outcome)
-            if run.id in asked:
-                self.tell(run, outcome)
+            self.tell(run, outcome)
 
-    def guarded(self, pack: list[Run], tick: Tick) -> list[Outcome]:
+    def guarded(self, pack: list[Run], asked: set[str], tick: Tick) -> list[Outcome]:
         """The outcomes of a pack. What nobody foresaw ends a single run, but not a grid."""
         try:
-            return compute_pack(pack, say, tick, self.command)
+            return compute_pack(pack, say, tick, self.about.words, asked)
         except UserError as error:
             return [error for _ in pack]
         except Exception as error:
-            if not self.several():
+            if not self.about.shared:
                 raise
             traceback.print_exc()
             return [RunFailed(f"{type(error).__name__}: {error}") for _ in pack]
-
-    def several(self) -> bool:
-        return len(self.labels) > 1
 
 
 def say(line: str) -> None:

@@ -57,6 +57,6 @@ def holder(path: Path) -> str | None:
         return None
     try:
         about = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return f"{about['host']} (process {about['pid']}) since {about['since']}"
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return "another process"
-    return f"{about['host']} (process {about['pid']}) since {about['since']}"

@@ -1,11 +1,13 @@
 """How far the runs of a grid are, from what lies in the results folder; imports no JAX."""
 
 import json
-import time
+import shutil
 from collections import Counter
 from collections.abc import Set
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import NamedTuple
+from uuid import uuid4
 
 from ntkrepro.config.identity import Run, flat
 from ntkrepro.errors import RunFailed, UserError
@@ -13,29 +15,51 @@ from ntkrepro.files import atomic
 from ntkrepro.records import store
 from ntkrepro.sweep import locks
 
+BEGINNINGS = ("checkpoint", "blocks")  # what a run keeps of its own beside its record to come
+KINDS = {kind.exit_code: kind for kind in (UserError, RunFailed)}
+
 
 class Failure(NamedTuple):
-    """When a run failed last (seconds, time.time), and why."""
+    """Why a run failed last, with the exit code of that; `nonce`: no other failure has it."""
 
-    at: float
     why: str
+    code: int
+    nonce: str
+
+    def error(self) -> UserError:
+        return KINDS[self.code](self.why)
 
 
 def fail(run: Run, error: UserError) -> None:
     """Leave a note beside the record to come, where that can be written."""
+    about = {"why": str(error), "code": error.exit_code, "nonce": uuid4().hex}
+    about["at"] = datetime.now(UTC).isoformat(timespec="seconds")  # for who opens the file
     with suppress(RunFailed), atomic(run.beside("failed")) as file:
-        file.write(json.dumps(Failure(time.time(), str(error))._asdict()).encode())
+        file.write(json.dumps(about).encode())
 
 
 def failure(run: Run) -> Failure | None:
+    """The note that `fail` left; one that says something else is none."""
     try:
-        return Failure(**json.loads(run.beside("failed").read_text()))
-    except (OSError, ValueError, TypeError):
+        note = json.loads(run.beside("failed").read_text())
+        found = Failure(*(note[key] for key in Failure._fields))
+        known = [type(value) for value in found] == [str, int, str] and found.code in KINDS
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return None
+    return found if known else None
 
 
 def forget_failure(run: Run) -> None:
     run.beside("failed").unlink(missing_ok=True)
+
+
+def forget_beginnings(runs: list[Run]) -> None:
+    """Remove what cut-off runs would go on from, where no process is at them."""
+    for run in runs:
+        left = [path for path in map(run.beside, BEGINNINGS) if path.exists()]
+        with locks.claimed([run.beside("lock")] if left else []) as ours:
+            for path in left if ours else []:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def tidy(runs: list[Run]) -> None:

@@ -3,10 +3,12 @@
 import itertools
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +16,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ntkrepro.config import identity
 from ntkrepro.config.catalog import experiments
 from ntkrepro.config.compose import compose, expand
 from ntkrepro.config.identity import Run
-from ntkrepro.errors import RunFailed
+from ntkrepro.config.schema import Experiment
+from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.programs.run import compute
 from ntkrepro.records import store
 from ntkrepro.sweep import locks, packs, status
+from ntkrepro.sweep.attempt import Attempt
 from ntkrepro.sweep.grid import compute_missing
+from ntkrepro.sweep.walk import refuse_missing
 from tests.conftest import COMMAND, TINY, wait_for
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "kill_runs.py"
@@ -57,11 +64,11 @@ def tiny(tmp_path, *words):
     return compose([*TINY, f"results={tmp_path}/results", *words])
 
 
-def run_grid(runs, since=None):
+def run_grid(runs, attempt=None):
     """compute_missing: the outcome told of each run."""
     told = {}
     tell = lambda run, outcome: told.update({run.id: outcome})  # noqa: E731
-    compute_missing(runs, tell, time.time() if since is None else since)
+    compute_missing(runs, tell, attempt or Attempt.begin(runs))
     return [told.get(run.id) for run in runs]
 
 
@@ -163,13 +170,14 @@ def test_a_pack_leaves_out_those_that_diverge(tmp_path):
     words = ["model.activation=identity", "optimizer.steps=200"]
     points = [tiny(tmp_path, *words, f"optimizer.lr={lr}") for lr in (0.01, 100, 0.02)]
     assert packs.packs(points) == [points]
-    good, bad, other = run_grid(points)
+    attempt = Attempt.begin(points)
+    good, bad, other = run_grid(points, attempt)
     assert isinstance(bad, RunFailed)
     assert "optimizer.lr=100" in str(bad)
     assert good.is_file()
     assert other.is_file()
     assert status.failure(points[1]).why == str(bad)
-    assert run_grid(points, since=0) == [None, None, None]  # failed after `since`: not again
+    assert run_grid(points, attempt) == [None, None, None]  # failed in this attempt: not again
 
 
 @pytest.mark.parametrize(
@@ -406,3 +414,164 @@ def test_a_point_is_named_by_its_experiment_and_what_differs_within_it():
     assert names == ["digits seed=0", "digits seed=1", "fc_cifar seed=0", "fc_cifar seed=1"]
     assert list(status.labels(points[:2]).values()) == ["seed=0", "seed=1"]
     assert list(status.labels(points[:1]).values()) == [""]
+
+
+CLOCK = """
+import os, time
+now = time.time
+time.time = lambda: now() + float(os.environ["AHEAD"])
+"""
+
+
+@pytest.fixture
+def clock(tmp_path):
+    """clock(years): the environment of a process whose clock is so far ahead."""
+    (tmp_path / "clock").mkdir()
+    (tmp_path / "clock/sitecustomize.py").write_text(CLOCK)
+    path = os.pathsep.join([str(tmp_path / "clock"), os.environ.get("PYTHONPATH", "")])
+    return lambda years: {"PYTHONPATH": path, "AHEAD": str(years * 365 * 86400)}
+
+
+@pytest.mark.parametrize("years", [10, -10])
+def test_a_failure_under_another_clock_is_tried_again_and_told(ntkrepro, tmp_path, clock, years):
+    """Each time, whatever the times of the notes and of their files."""
+    words = ("run", *TINY, "model.activation=identity", "optimizer.steps=200", "optimizer.lr=100")
+    for ahead in (0, years, 0):
+        done = ntkrepro(*words, **clock(ahead))
+        assert done.returncode == 1
+        assert "training diverged" in done.stderr
+        (note,) = tmp_path.rglob("*.failed")
+        os.utime(note, (time.time() + years * 365 * 86400,) * 2)
+    told = ntkrepro("status", "experiment=digits", *words[1:]).stdout
+    assert told.startswith("digits (laptop): 0 done, 0 running, 1 failed, 0 missing")
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists))
+def test_a_note_that_says_something_else_is_none(value):
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Experiment(), "x", Path(folder, "x.parquet"))
+        notes = [value, {"why": "x", "code": f"{value}", "nonce": "y"}]
+        notes += [dict.fromkeys(("why", "code", "nonce", "at"), value), {"at": "now", "why": "x"}]
+        notes += [{"why": "x", "code": True, "nonce": "y"}]
+        for note in [*(json.dumps(note).encode() for note in notes), b"[" * 10**5, b"\xff"]:
+            run.beside("failed").write_bytes(note)
+            assert status.of(run) == ("missing", "")
+
+
+def test_a_failure_keeps_its_kind_and_is_of_the_attempt_that_it_came_in(tmp_path):
+    run = tiny(tmp_path)
+    for error in (RunFailed("diverged"), UserError("data.train=0")):
+        before = Attempt.begin([run])
+        status.fail(run, error)
+        found = before.failure(run)
+        assert (type(found.error()), str(found.error())) == (type(error), str(error))
+        assert Attempt.begin([run]).failure(run) is None
+        assert before.failure(run) == found
+
+
+def stopped_at(folder, what, *words):
+    """A process that is stopped as soon as its run has a file called so."""
+    process = start(folder, *words)
+    wait_for(lambda: list(folder.rglob(f"*.{what}")))
+    process.send_signal(signal.SIGSTOP)
+    return process
+
+
+def told(process, text):
+    """Its words up to the line that has the text."""
+    lines = []
+    while not lines or text not in lines[-1]:
+        lines.append(process.stdout.readline())
+        assert lines[-1], lines
+    return "".join(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sweep", [(), ("-m", "seed=0,1", "pack=1")])
+def test_who_waits_says_for_whom_and_what_was_found(tmp_path, sweep):
+    first = stopped_at(tmp_path, "checkpoint", *sweep, *LONG)
+    second = start(tmp_path, *sweep, *LONG)
+    told(second, f"waiting for {platform.node()} (process {first.pid}) since 20")
+    first.send_signal(signal.SIGCONT)
+    ours, theirs = second.communicate()[0], first.communicate()[0]
+    assert (first.returncode, second.returncode) == (0, 0)
+    path = theirs.partition("wrote ")[2].split()[0]
+    assert f"process {first.pid}" not in ours
+    if sweep:
+        assert "1 of 2 points are there now, of another process" in ours
+    else:
+        assert f"{path} is there now, of another process (same config)" in ours
+        assert "x critical" in ours
+
+
+def test_what_another_process_failed_at_is_told_as_its_failure(tmp_path):
+    words = (*TINY, "model.activation=identity", "optimizer.steps=200", "optimizer.lr=100")
+    first = stopped_at(tmp_path, "lock", *words)
+    second = start(tmp_path, *words)
+    told(second, f"(process {first.pid})")
+    first.send_signal(signal.SIGCONT)
+    ours, theirs = second.communicate()[0], first.communicate()[0]
+    assert (first.returncode, second.returncode) == (1, 1)
+    why = theirs.partition("error: ")[2].strip()
+    assert "optimizer.lr=100" in why
+    assert f"error: another process failed at it: {why}" in ours
+
+
+@pytest.mark.parametrize("words", [("seed=0",), ("-m", "seed=0,1,2", "pack=2")])
+def test_force_computes_again_what_is_there(ntkrepro, tmp_path, words):
+    count = 3 if "-m" in words else 1
+    assert ntkrepro("run", *TINY, *words).returncode == 0
+    before = {path: path.stat().st_ino for path in tmp_path.rglob("*.parquet")}
+    old = rows(tmp_path)
+    assert len(before) == count
+    done = ntkrepro("run", "--force", *TINY, *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("wrote") == count
+    assert "already" not in done.stdout
+    assert all(path.stat().st_ino != inode for path, inode in before.items())
+    for name, again in rows(tmp_path).items():
+        pd.testing.assert_frame_equal(again, old[name], check_exact=True)
+    assert not others(tmp_path)
+
+
+def test_a_forced_attempt_computes_each_run_once_in_all_of_its_processes(tmp_path):
+    points = [tiny(tmp_path, f"seed={seed}") for seed in range(3)]
+    paths = run_grid(points)
+    attempt = Attempt.begin(points, force=True)
+    assert not any(map(attempt.is_done, points))
+    assert run_grid(points, attempt) == paths
+    assert run_grid(points, attempt) == [None] * 3
+
+
+def test_a_forced_run_that_fails_keeps_its_record_and_is_told(tmp_path, monkeypatch):
+    """And is tried again by the next."""
+    points = [tiny(tmp_path, f"seed={seed}", "pack=1") for seed in (0, 1)]
+    before = [path.read_bytes() for path in run_grid(points)]
+    attempt = Attempt.begin(points, force=True)
+    with monkeypatch.context() as broken:
+        broken.setattr("ntkrepro.programs.run.store.write", full_disk)
+        assert [str(error) for error in run_grid(points, attempt)] == ["disk full"] * 2
+    assert [point.path.read_bytes() for point in points] == before
+    with pytest.raises(RunFailed, match=r"2 of 2 points failed(?s:.*)seed=1: disk full"):
+        refuse_missing(points, attempt, {})
+    assert run_grid(points, Attempt.begin(points, force=True)) == [p.path for p in points]
+
+
+def full_disk(*_):
+    raise RunFailed("disk full")
+
+
+def test_a_forced_run_starts_over(tmp_path):
+    """What its file was cut off with was computed by what has changed since."""
+    point = tiny(tmp_path)
+    point.beside("blocks").mkdir(parents=True)
+    for path in (point.beside("checkpoint"), point.beside("blocks") / "0-1.npy"):
+        path.touch()
+    Attempt.begin([point])
+    assert point.beside("checkpoint").is_file()
+    with locks.claimed([point.beside("lock")]):
+        Attempt.begin([point], force=True)  # another process's, which is at it
+    assert point.beside("checkpoint").is_file()
+    Attempt.begin([point], force=True)
+    assert others(tmp_path) == set()
