@@ -50,7 +50,7 @@ def _integral(h: np.ndarray, t: np.ndarray, decay: float) -> np.ndarray:
 def claim(record: Record) -> Claim:
     """F1: measured over bound, the largest at any logged step after the first."""
     table = sides(record).iloc[1:]
-    value = float((table["measured"] / table["bound"]).max())
+    value = float((table["measured"] / table["bound"]).max(skipna=False))
     return Claim(
         "F1",
         "The distance of network and linearization on the train points is below the right side of "

@@ -31,6 +31,6 @@ class Claim(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        if not (self.checkable and self.criterion.allows_verdict(self.interval)):
+        if not (self.checkable and self.criterion.allows_verdict(self.value, self.interval)):
             return UNCHECKABLE
         return REPRODUCED if self.criterion.holds(self.value, self.interval) else FAILED

@@ -1,7 +1,7 @@
 """When a claim holds: an accepted band, in words and as a test, written once."""
 
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,16 @@ class Criterion:
     whole: bool = False
     widest: float | None = None
 
-    def allows_verdict(self, interval: tuple[float, float]) -> bool:
-        return self.widest is None or interval[1] - interval[0] <= self.widest
+    def allows_verdict(self, value: float, interval: tuple[float, float]) -> bool:
+        """Not where what decides is not a number, or infinite: that is no measurement."""
+        narrow = self.widest is None or interval[1] - interval[0] <= self.widest
+        return narrow and all(map(isfinite, (value, *self._decides(value, interval))))
 
     def holds(self, value: float, interval: tuple[float, float]) -> bool:
-        return all(self._accepts(x) for x in (interval if self.whole else (value,)))
+        return all(map(self._accepts, self._decides(value, interval)))
+
+    def _decides(self, value: float, interval: tuple[float, float]) -> tuple[float, ...]:
+        return interval if self.whole else (value,)
 
     def _accepts(self, x: float) -> bool:
         return self.low < x < self.high if self.strict else self.low <= x <= self.high

@@ -41,7 +41,8 @@ def process(record: Record, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def inside(networks: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """Whether mean and std [.., points] lie in both intervals of networks [.., M, points].
+    """Whether mean and std [.., points] lie in both intervals of networks [.., M, points]: 1 or 0,
+    or not a number where one of them isn't.
 
     Where neither the networks nor the process vary, rounding alone decides: their means within 1e-3
     count as equal.
@@ -52,7 +53,7 @@ def inside(networks: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarra
     low, high = (spread * np.sqrt((m - 1) / chdtri(m - 1, q)) for q in (tail, 1 - tail))
     good = (np.abs(seen - mean) <= half) & (low <= std) & (std <= high)
     fixed = (std < 1e-3) & (spread < 1e-3) & (np.abs(seen - mean) < 1e-3)
-    return good | fixed
+    return np.where(np.isfinite(mean + std + seen + spread), good | fixed, np.nan)
 
 
 def share(good: np.ndarray) -> Estimate:
@@ -95,7 +96,7 @@ def posterior_differs(record: Record) -> Claim:
         "3c",
         "Networks trained to the end aren't draws of the NNGP posterior: share of the path outside",
         "§2.4, Figure 3",
-        *share(~inside(seen.networks[-1], mean[-1], std[-1])),
+        *share(1 - inside(seen.networks[-1], mean[-1], std[-1])),
         at_least(OUTSIDE),
     )
 

@@ -27,7 +27,12 @@ NONE = Estimate(math.nan, (math.nan, math.nan))
 
 
 def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> tuple[float, float]:
-    """95 % percentile interval of statistic(indices [r, count]) -> [r] over resampled indices."""
+    """95 % percentile interval of statistic(indices [r, count]) -> [r] over resampled indices.
+
+    Not a number where there are no items.
+    """
+    if not count:
+        return NONE.interval
     return percentiles(statistic(resampled(count)))
 
 
@@ -61,9 +66,10 @@ def slope(frame: pd.DataFrame, x: str) -> Estimate:
 def fit(x: np.ndarray, y: np.ndarray) -> Estimate:
     """Exponent of y ~ x^value: least squares of log y on log x; the interval by Student's t.
 
-    Not a number where there are fewer than three points or two different x.
+    Not a number where there are fewer than three points or two different x, or a value has no
+    logarithm.
     """
-    if len(x) < 3 or len(set(x)) < 2:
+    if len(x) < 3 or len(set(x)) < 2 or not ((y > 0) & (y < np.inf)).all():
         return NONE
     line, covariance = np.polyfit(np.log(x), np.log(y), 1, cov=True)
     value, half = float(line[0]), float(stdtrit(len(x) - 2, 0.975) * covariance[0, 0] ** 0.5)

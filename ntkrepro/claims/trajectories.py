@@ -129,7 +129,7 @@ def loss_curves_agree(record: Record) -> list[Claim]:
         with np.errstate(invalid="ignore"):  # no correlation with a constant
             return covariance / np.sqrt(scale)
 
-    smaller = min(rebound(curve) for curve in curves)
+    smaller = float(np.min([rebound(curve) for curve in curves]))  # NaN stays NaN
     return [
         Claim(
             "7a shape",
@@ -156,7 +156,7 @@ def loss_curves_agree(record: Record) -> list[Claim]:
 def rebound(curve: pd.DataFrame) -> float:
     """Largest ratio of a later to an earlier loss within the first steps."""
     early = curve["value"][curve["step"] <= EARLY]
-    return float((early / early.cummin()).max())
+    return float((early / early.cummin()).max(skipna=False))
 
 
 def weights_follow(record: Record) -> Claim:
@@ -197,6 +197,7 @@ def wider_deviates_later(records: list[Record]) -> Claim:
         line = deviation(record, "test")
         passed = line["step"][line["value"] >= 0.1]
         step = passed.iloc[0] if len(passed) else line["step"].iloc[-1]
+        step = np.nan if line["value"].isna().any() else step
         rows.append({"width": record.config["model"]["width"], "value": step})
     return Claim(
         "S5a",

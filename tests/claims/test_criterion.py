@@ -1,7 +1,7 @@
 """What a criterion says in words is what it tests: its words are read by a reader of their own."""
 
 import operator
-from math import isnan, nan
+from math import inf, isfinite, nan
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,20 +26,20 @@ def read(text, value, interval):
     asked, holds = (value,), True
     if text.endswith(" with 95 % confidence"):
         asked = interval
-        if isnan(value):
-            return UNCHECKABLE
+    if not all(map(isfinite, (value, *asked))):
+        return UNCHECKABLE
     for words in (part.split() for part in text.split(" and ")):
         if "±" in words:
             target, half = float(words[0]), float(words[2])
             holds &= abs(value - target) <= half
-            if isnan(value) or interval[1] - interval[0] > 2 * half:
+            if interval[1] - interval[0] > 2 * half:
                 return UNCHECKABLE
         else:
             holds &= all(COMPARE[words[0]](x, float(words[1])) for x in asked)
     return REPRODUCED if holds else FAILED
 
 
-@given(criteria, eighths | st.just(nan), sizes, sizes)
+@given(criteria, eighths | st.sampled_from([nan, inf, -inf]), sizes | st.just(inf), sizes)
 def test_words_and_verdict_agree(criterion, value, down, up):
     claim = Claim("", "", "", value, (value - down, value + up), criterion)
     assert claim.threshold == criterion.text

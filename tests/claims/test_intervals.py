@@ -41,6 +41,16 @@ def test_there_is_no_slope_of_two_points_or_one_width(few):
     assert intervals.fit(x, x) == NONE
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, -1.0])
+def test_there_is_no_slope_through_what_has_no_logarithm(value):
+    x = np.arange(1.0, 6)
+    assert intervals.fit(x, np.where(x == 3, value, x)) == NONE
+
+
+def test_there_is_no_interval_of_no_items():
+    assert intervals.bootstrap(lambda chosen: chosen.mean(-1), 0) == NONE.interval
+
+
 def test_the_worst_slope_is_the_furthest_and_one_that_is_none_above_all():
     near, far = (Estimate(value, (value, value)) for value in (-0.6, -0.3))
     assert intervals.worst([near, far], -0.5) is far
