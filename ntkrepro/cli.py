@@ -1,11 +1,13 @@
 """The command `ntkrepro`: a thin dispatcher; `run` speaks Hydra. Heavy imports come late."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from ntkrepro import signals
 from ntkrepro.errors import RunFailed, UserError
 
 if TYPE_CHECKING:
@@ -20,17 +22,34 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 1 a run failed, 2 bad input."""
-    words = sys.argv[1:] or ["--help"]
+    """Entry point. Exit codes: 0 done, 1 a run failed, 2 bad input; 128 + what signal ended it."""
+    try:
+        try:
+            code = answer(sys.argv[1:] or ["--help"])
+        finally:
+            print(end="", flush=True)
+    except BrokenPipeError:  # who read has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
+    sys.exit(code)
+
+
+def answer(words: list[str]) -> int:
+    """To the words, and the exit code."""
     try:
         dispatch(*words)
     except UserError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except signals.Stopped as stop:
+        kept = f"{stop.kept}; the same command goes on from there"
+        print("stopped;", "records are kept" if FORCE in words else kept, file=sys.stderr)
+        return int(stop.code or 0)
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 128 + signal.SIGINT
+    return 0
 
 
 def dispatch(command: str, *words: str) -> None:
@@ -76,7 +95,8 @@ def run(words: list[str]) -> None:
     """Compute a record; with -m, each of a grid's.
 
     Hydra's grammar: -m sweeps over a,b,c and the experiment's own sweep; --cfg job shows the
-    config; --help all keys. A failing point doesn't keep the others from being computed.
+    config; --help all keys. A failing point doesn't keep the others from being computed. --force
+    computes again what is there.
     """
     from ntkrepro.config import compose
     from ntkrepro.records import store
@@ -115,7 +135,17 @@ def launch(runs: "list[Run]", hydra: list[str], job: "Job") -> None:
     """`workers` processes by Hydra's launcher: one job each, all of them walk the same grid."""
     first = runs[0].experiment
     jobs = ",".join(str(i + 1) for i in range(first.workers))
-    hydra_main(["--multirun", f"workers={jobs}", f"results='{first.results}'", *hydra], job)
+    with signals.forwarded():
+        hydra_main(
+            ["--multirun", f"workers={jobs}", f"results={quoted(first.results)}", *hydra], job
+        )
+
+
+def quoted(text: str) -> str:
+    """In Hydra's grammar, where it is no interpolation either."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(text.replace("${", "\\${"), Quote.single).with_quotes()
 
 
 def worker(composed: "DictConfig", words: list[str], attempt: "Attempt") -> None:
@@ -123,7 +153,11 @@ def worker(composed: "DictConfig", words: list[str], attempt: "Attempt") -> None
     from ntkrepro.config.compose import expand
     from ntkrepro.sweep.walk import walk
 
-    walk(expand(words), attempt)
+    try:
+        walk(expand(words), attempt)
+    except signals.Stopped:
+        if not signals.is_worker():  # else its end would cost the others theirs
+            raise
 
 
 def hydra_main(arguments: list[str], job: "Job") -> None:
@@ -147,6 +181,8 @@ def hydra_main(arguments: list[str], job: "Job") -> None:
         entry(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(compose.explain(error, arguments)) from error
+    except BrokenPipeError:
+        raise
     except OSError as error:  # hydra.sweep.dir
         raise RunFailed(f"can't write the results folder: {error}") from error
     except Exception as error:
@@ -278,7 +314,9 @@ class Command(NamedTuple):
 
 KV = "KEY=VALUE"
 COMMANDS = {
-    "run": Command(run, KV, "compute a record (Hydra's grammar: -m sweeps, --help shows all keys)"),
+    "run": Command(
+        run, KV, "compute a record (Hydra's grammar: -m sweeps, --force reruns, --help: all keys)"
+    ),
     "plan": Command(plan, KV, "before anything runs: FLOPs, memory, time; of a sweep, in all"),
     "status": Command(status, KV, "what is done, running, failed, missing"),
     "figures": Command(figures, f"FIGURE|{KV}", "draw from records, check the paper's claims"),

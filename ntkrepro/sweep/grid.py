@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from itertools import chain
 
 import jax
 
@@ -55,14 +56,14 @@ class Grid:
     arguments of compute_missing."""
 
     def __init__(self, todo: list[list[Run]], tell: Tell, attempt: Attempt) -> None:
-        self.labels = status.labels([run for pack in todo for run in pack])
+        self.labels = status.labels(list(chain(*todo)))
         self.tell, self.about = tell, attempt
         self.holders: set[str] = set()
 
     def attempt(self, pack: list[Run]) -> bool:
         """Whether a pack needs no more work; false where another process is at it."""
         if signals.asked():  # while the last record was written
-            raise SystemExit(signals.EXIT_CODE)
+            raise signals.Stopped
         if not self.left(pack):
             return True
         store.refuse_unwritable(pack[0])  # one folder for all

@@ -23,27 +23,28 @@ Keep = Callable[[int, Any], None]  # keep(step, states)
 
 
 def keeper(path: Path, seconds: float, name: str, seen: Callable[[], Seen]) -> Keep:
-    """keep(step, states): saves when `seconds` have passed, and before the end that SIGTERM asks.
+    """keep(step, states): saves when `seconds` have passed, and before the end that a signal asks.
 
-    Raises SystemExit (143) after the latter.
+    Raises Stopped after the latter.
     """
     last, cost = time.monotonic(), 0.0
 
     def keep(step: int, states: Any) -> None:
         nonlocal last, cost
-        began = time.monotonic()
+        began, saved = time.monotonic(), False
         if signals.asked() or began - last >= max(seconds, cost / SHARE):
-            save(path, name, step, states, seen())
+            saved = save(path, name, step, states, seen())
             last = time.monotonic()
             cost = last - began
         if signals.asked():
-            raise SystemExit(signals.EXIT_CODE)
+            state = f" and the checkpoint at step {step}" if saved else ""
+            raise signals.Stopped(f"finished records{state} are kept")
 
     return keep
 
 
-def save(path: Path, name: str, step: int, states: Any, seen: Seen) -> None:
-    """Where the disk refuses, the run goes on without, and says so once."""
+def save(path: Path, name: str, step: int, states: Any, seen: Seen) -> bool:
+    """Whether it could: where the disk refuses, the run goes on without, and says so once."""
     leaves = enumerate(jax.tree.leaves(states))
     arrays: dict[str, Any] = {f"state/{i}": np.asarray(leaf) for i, leaf in leaves}
     arrays |= {f"seen/{key}": value for key, value in seen.items()}
@@ -53,6 +54,8 @@ def save(path: Path, name: str, step: int, states: Any, seen: Seen) -> None:
             file.write(BLANK)
     except RunFailed as error:
         warn_once(f"{error}; training goes on, but starts over if it is cut off")
+        return False
+    return True
 
 
 def load(path: Path, name: str, fresh: Any) -> tuple[int, Any, Seen]:

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -11,8 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
-from ntkrepro.cli import COMMANDS
+from ntkrepro.cli import COMMANDS, quoted
 from ntkrepro.config.catalog import experiments
 from ntkrepro.config.schema import DataSet
 from ntkrepro.figures.catalog import FIGURES
@@ -269,3 +274,21 @@ def test_a_damaged_record_is_never_drawn(ntkrepro, tmp_path, digits):
     assert f"results/runs/{digits.name} is damaged" in done.stderr
     assert names(tmp_path / "results/unfinished") == {f"{copy.stem}.corrupt"}
     assert not Path(tmp_path, "results/figures").exists()
+
+
+@pytest.mark.parametrize("line", ["list", "run --help", "run --cfg job", "status", "run"])
+def test_who_stops_reading_ends_the_command_without_a_word(tmp_path, line):
+    """As `| head` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [str(COMMAND), *line.split(), *(TINY if line == "run" else ())]
+    with os.fdopen(writer) as closed:
+        done = subprocess.run(words, cwd=tmp_path, stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@given(st.text(st.sampled_from("a'\"\\$ ,={}[]():~.é\n")).filter(lambda text: text.strip() == text))
+def test_a_results_folder_reaches_the_launcher_as_it_is(text):
+    """Through Hydra's grammar and OmegaConf's, whatever its characters."""
+    (override,) = OverridesParser.create().parse_overrides([f"results={quoted(text)}"])
+    assert OmegaConf.create({"results": override.value()}).results == text

@@ -4,11 +4,14 @@ The Slurm is the one that scripts/slurm.sh starts; .ci/run does, and lets none o
 """
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ntkrepro.records import store
@@ -53,6 +56,58 @@ def test_workers_share_a_grid(ntkrepro, tmp_path, launcher):
     if launcher == "slurm_local":
         assert len(logs) == 2
         assert "".join(logs).count("wrote results/runs/") == 4
+
+
+def test_a_results_folder_of_any_name_reaches_the_workers(ntkrepro, tmp_path):
+    folder = "it's, a=$b {c} \\\\ d"
+    word = f'results="{folder}"'
+    done = ntkrepro("run", "-m", *TINY, "seed=0,1", word, "hydra/launcher=joblib")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {folder}
+    assert len(list(tmp_path.glob("*/runs/*.parquet"))) == 2
+
+
+@pytest.mark.parametrize("mode", [(), ("-m",), ("-m", "hydra/launcher=joblib")])
+@pytest.mark.parametrize(("lr", "code"), [("0.1", 2), ("100", 1)])
+def test_what_fails_has_the_same_exit_code_everywhere(ntkrepro, tmp_path, mode, lr, code):
+    """A network of one's own that doesn't build, and a run that diverges."""
+    (tmp_path / "broken.py").write_text("def net(outputs):\n    raise ValueError('no layer')\n")
+    diverging = (*TINY, "model.activation=identity", "optimizer.steps=200", f"optimizer.lr={lr}")
+    own = ("model=custom", "model.factory=broken:net", "data.train=4", "data.test=4")
+    done = ntkrepro("run", *mode, *(own if code == 2 else diverging))
+    assert done.returncode == code, done.stderr
+    assert ("no layer" if code == 2 else "training diverged") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "mode", [(), ("-m", "seed=0,1", "pack=1", "workers=2", "hydra/launcher=joblib")]
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_ctrl_c_keeps_the_state_and_says_so(tmp_path, mode, whole):
+    """As a terminal sends it, to all of a command's processes; and to the first alone."""
+    words = (*mode, *TINY, "optimizer.steps=1000000000", "log.points=4")
+    head = subprocess.Popen(
+        [COMMAND, "run", *words, "checkpoint=0"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    count = 2 if mode else 1
+    wait_for(lambda: len(list(tmp_path.rglob("*.checkpoint"))) == count)
+    workers = psutil.Process(head.pid).children(recursive=True)
+    (os.killpg if whole else os.kill)(head.pid, signal.SIGINT)
+    _, told = head.communicate(timeout=60)
+    assert head.returncode == 130, told
+    assert "Traceback" not in told
+    (line,) = [line for line in told.splitlines() if line.startswith("stopped; ")]
+    kept = "checkpoints" if mode else r"the checkpoint at step \d+"
+    again = "; the same command goes on from there"
+    assert re.fullmatch(f"stopped; finished records and {kept} are kept{again}", line)
+    assert len(list(tmp_path.rglob("*.checkpoint"))) == count
+    wait_for(lambda: not [p for p in workers if p.is_running() and p.status() != "zombie"], 10)
 
 
 def test_a_worker_that_is_cut_off_goes_on_from_its_checkpoint(tmp_path, queue):
