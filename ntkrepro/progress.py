@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+COMPILING = "compiling"  # until the first step is made
 EVERY = 15.0  # seconds between two lines where there is no terminal
 
 Tick = Callable[..., None]  # tick(step) about every second; tick(step, loss=..., rmse=...)
@@ -24,20 +25,20 @@ def progress(title: str, total: int) -> Iterator[Tick]:
 
 @contextmanager
 def bar(title: str, total: int, console: Console) -> Iterator[Tick]:
-    columns = (
-        TextColumn(title),
+    columns = (  # a title is a user's words: neither a format nor markup
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[shown]}"),
+        TextColumn("{task.fields[shown]}", markup=False),
         TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=console, transient=True) as live:
-        task = live.add_task(title, total=total, shown="")
+        task, shown = live.add_task(title, total=total, shown=COMPILING), ""
 
         def tick(step: int, **values: float) -> None:
-            live.update(task, completed=step)
-            if values:
-                live.update(task, shown=text(values))
+            nonlocal shown
+            shown = text(values) if values else shown
+            live.update(task, completed=step, shown=shown if step else f"{shown} {COMPILING}")
 
         yield tick
 

@@ -1,5 +1,11 @@
 """What a long run tells where there is no terminal."""
 
+import io
+import time
+
+import pytest
+from rich.console import Console
+
 from ntkrepro import progress
 
 
@@ -14,3 +20,35 @@ def test_the_time_left_leaves_out_what_came_before_the_first_step(monkeypatch, c
         tick(3, loss=0.5)
     told = capsys.readouterr().err.splitlines()
     assert told == ["run step 1/11 loss 1", "run step 3/11 loss 0.5 80 s left"]
+
+
+def terminal() -> tuple[Console, io.StringIO]:
+    file = io.StringIO()
+    return Console(file=file, force_terminal=True, width=200), file
+
+
+@pytest.mark.parametrize("title", ["it[/red]", "a{0}", "{task}", "[bold]b", "{"])
+def test_a_title_is_shown_as_it_was_typed(title):
+    """On a terminal: neither as rich's markup nor as a format."""
+    console, file = terminal()
+    with progress.bar(title, 2, console) as tick:
+        tick(1, **{title: 1.0})
+    assert f"{title} " in file.getvalue()
+    assert f"{title} 1" in file.getvalue()
+
+
+def test_a_bar_says_that_it_compiles_until_the_first_step():
+    console, file = terminal()
+
+    def shown() -> str:
+        file.truncate(0)
+        time.sleep(0.3)  # three times the time between two pictures
+        return file.getvalue()
+
+    with progress.bar("run", 8, console) as tick:
+        assert "compiling" in shown()
+        tick(0, loss=2.0)
+        assert "loss 2 compiling" in shown()
+        tick(1)
+        assert "loss 2 " in (after := shown())
+        assert "compiling" not in after

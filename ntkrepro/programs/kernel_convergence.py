@@ -32,7 +32,7 @@ def kernel_convergence(pack: list[Run], say: Say, tick: Tick) -> list[Result]:
     began, experiment = time.perf_counter(), pack[0].experiment
     dataset = load.load(experiment.data)
     x = dataset.x_train * (dataset.x_train.shape[1] / dataset.n0) ** 0.5  # Eq. S4 divides by n0
-    drawn = draws(experiment, jnp.asarray(x))
+    drawn = draws(experiment, jnp.asarray(x), tick)
     exact = analytic.fc(
         x,
         depth=experiment.model.depth,
@@ -51,11 +51,14 @@ def kernel_convergence(pack: list[Run], say: Say, tick: Tick) -> list[Result]:
     return [Result(pd.concat(frames, ignore_index=True), about)]
 
 
-def draws(experiment: Experiment, x: jax.Array) -> dict[str, np.ndarray]:
+def draws(experiment: Experiment, x: jax.Array, tick: Tick) -> dict[str, np.ndarray]:
     """Kernels of `samples` random networks [M, N, N], float64."""
     keys = jax.random.split(jax.random.key(experiment.seed), experiment.samples)
     # one at a time: batched LAPACK calls can lock XLA's CPU threads
-    drawn = [jax.tree.map(np.asarray, _draw(network(experiment.model), key, x)) for key in keys]
+    drawn = []
+    for i, key in enumerate(keys, 1):
+        drawn.append(jax.tree.map(np.asarray, _draw(network(experiment.model), key, x)))
+        tick(i * experiment.optimizer.steps // len(keys))
     return {
         name: np.stack([getattr(k, name) for k in drawn], dtype=np.float64)
         for name in Kernels._fields

@@ -59,6 +59,7 @@ class Grid:
         self.labels = status.labels(list(chain(*todo)))
         self.tell, self.about = tell, attempt
         self.holders: set[str] = set()
+        self.places = {run.id: i for i, run in enumerate(chain(*todo), 1)}
 
     def attempt(self, pack: list[Run]) -> bool:
         """Whether a pack needs no more work; false where another process is at it."""
@@ -89,8 +90,12 @@ class Grid:
             self.holders |= {who}
 
     def title(self, pack: list[Run]) -> str:
+        """The first run's name, and of several runs which these are."""
         name, label = pack[0].experiment.name, self.labels[pack[0].id]
-        return label if label.startswith(name) else f"{name} {label}".strip()
+        title = label if label.startswith(name) else f"{name} {label}".strip()
+        first, last = (self.places[run.id] for run in (pack[0], pack[-1]))
+        which = f"{first}" if first == last else f"{first} to {last}"
+        return f"{title}, {which} of {len(self.places)}" if len(self.places) > 1 else title
 
     def compute(self, pack: list[Run], todo: list[Run]) -> None:
         """The records of a pack, or why there is none, told of the runs that were to do."""
