@@ -83,7 +83,8 @@ class Grid:
         """Once of each process that holds what this one waits for."""
         before, self.holders = self.holders, set()
         for pack in held:
-            holder = locks.holder(pack[0].beside("lock")) or ""
+            found = (locks.holder(run.beside("lock")) for run in pack)
+            holder = next(filter(None, found), "")
             who = holder.partition(" since ")[0]
             if who and who not in before | self.holders:
                 say(f"waiting for {holder}, which computes {self.title(pack)}")

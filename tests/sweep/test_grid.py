@@ -27,7 +27,7 @@ from ntkrepro.config.schema import Experiment
 from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.programs.run import compute
 from ntkrepro.records import store
-from ntkrepro.sweep import locks, packs, status
+from ntkrepro.sweep import grid, locks, packs, status
 from ntkrepro.sweep.attempt import Attempt
 from ntkrepro.sweep.grid import compute_missing
 from ntkrepro.sweep.walk import refuse_missing
@@ -575,3 +575,27 @@ def test_a_forced_run_starts_over(tmp_path):
     assert point.beside("checkpoint").is_file()
     Attempt.begin([point], force=True)
     assert others(tmp_path) == set()
+
+
+def test_a_pack_is_named_by_its_first_run_and_by_which_of_all_it_holds(tmp_path):
+    points = [tiny(tmp_path, f"seed={seed}", "pack=2") for seed in range(3)]
+    whole = packs.packs(points)
+    titles = [grid.Grid(whole, print, Attempt()).title(pack) for pack in whole]
+    assert titles == ["digits seed=0, 1 to 2 of 3", "digits seed=2, 3 of 3"]
+    assert grid.Grid([points[:1]], print, Attempt()).title(points[:1]) == "digits"
+
+
+def test_whoever_holds_any_run_of_a_pack_is_told_once(tmp_path, capsys):
+    """And again when it changes; by a lock whose content says nothing, too."""
+    pack = [tiny(tmp_path, f"seed={seed}") for seed in (0, 1)]
+    waiting = grid.Grid([pack], print, Attempt())
+    lock = pack[1].beside("lock")
+    told = []
+    with locks.claimed([lock]):
+        for text in (lock.read_text(), lock.read_text(), "[]", '{"host": "b", "pid": 1}', "\0"):
+            lock.write_text(text)
+            waiting.tell_holders([pack])
+            told.append(capsys.readouterr().err)
+    assert re.fullmatch(rf"waiting for .* \(process {os.getpid()}\) since 20.*\n", told[0])
+    assert told[2] == "waiting for another process, which computes digits seed=0, 1 to 2 of 2\n"
+    assert told[1] == told[3] == told[4] == ""
