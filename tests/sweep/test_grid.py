@@ -470,49 +470,51 @@ def test_a_failure_keeps_its_kind_and_is_of_the_attempt_that_it_came_in(tmp_path
         assert before.failure(run) == found
 
 
-def stopped_at(folder, what, *words):
-    """A process that is stopped as soon as its run has a file called so."""
-    process = start(folder, *words)
-    wait_for(lambda: list(folder.rglob(f"*.{what}")))
-    process.send_signal(signal.SIGSTOP)
-    return process
+@pytest.fixture
+def beside(tmp_path):
+    """beside(words): two processes with the same words, the first stopped as soon as its run has a
+    file called `what`, the second when it has told that it waits; then both outputs."""
+    processes = []
 
+    def outputs(what, *words):
+        for name in ("first", "second"):
+            with open(tmp_path / name, "w") as log:
+                command = [str(COMMAND), "run", *words]
+                processes.append(subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log))
+            if name == "first":
+                wait_for(lambda: list(tmp_path.rglob(f"*.{what}")))
+                processes[0].send_signal(signal.SIGSTOP)
+        waits = f"waiting for {platform.node()} (process {processes[0].pid}) since 20"
+        wait_for(lambda: waits in (tmp_path / "second").read_text())
+        processes[0].send_signal(signal.SIGCONT)
+        codes = [process.wait(timeout=120) for process in processes]
+        theirs, ours = ((tmp_path / name).read_text() for name in ("first", "second"))
+        assert ours.count("waiting for") == 1
+        return codes, theirs, ours
 
-def told(process, text):
-    """Its words up to the line that has the text."""
-    lines = []
-    while not lines or text not in lines[-1]:
-        lines.append(process.stdout.readline())
-        assert lines[-1], lines
-    return "".join(lines)
+    yield outputs
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sweep", [(), ("-m", "seed=0,1", "pack=1")])
-def test_who_waits_says_for_whom_and_what_was_found(tmp_path, sweep):
-    first = stopped_at(tmp_path, "checkpoint", *sweep, *LONG)
-    second = start(tmp_path, *sweep, *LONG)
-    told(second, f"waiting for {platform.node()} (process {first.pid}) since 20")
-    first.send_signal(signal.SIGCONT)
-    ours, theirs = second.communicate()[0], first.communicate()[0]
-    assert (first.returncode, second.returncode) == (0, 0)
+def test_who_waits_says_for_whom_and_what_was_found(beside, sweep):
+    codes, theirs, ours = beside("checkpoint", *sweep, *LONG)
+    assert codes == [0, 0]
     path = theirs.partition("wrote ")[2].split()[0]
-    assert f"process {first.pid}" not in ours
     if sweep:
         assert "1 of 2 points are there now, of another process" in ours
     else:
-        assert f"{path} is there now, of another process (same config)" in ours
+        assert f"{path.rstrip(':')} is there now, of another process (same config)" in ours
         assert "x critical" in ours
 
 
-def test_what_another_process_failed_at_is_told_as_its_failure(tmp_path):
-    words = (*TINY, "model.activation=identity", "optimizer.steps=200", "optimizer.lr=100")
-    first = stopped_at(tmp_path, "lock", *words)
-    second = start(tmp_path, *words)
-    told(second, f"(process {first.pid})")
-    first.send_signal(signal.SIGCONT)
-    ours, theirs = second.communicate()[0], first.communicate()[0]
-    assert (first.returncode, second.returncode) == (1, 1)
+def test_what_another_process_failed_at_is_told_as_its_failure(beside):
+    words = ("model.activation=identity", "optimizer.steps=200", "optimizer.lr=100")
+    codes, theirs, ours = beside("lock", *TINY, *words)
+    assert codes == [1, 1]
     why = theirs.partition("error: ")[2].strip()
     assert "optimizer.lr=100" in why
     assert f"error: another process failed at it: {why}" in ours
