@@ -4,7 +4,7 @@ import platform
 import shlex
 import subprocess
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -32,22 +32,14 @@ def provenance(command: Sequence[str] | None, device: dict[str, Any]) -> dict[st
         "machine": platform.machine(),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
-        "command": shlex.join([*command[:2], *kept(command[2:])]) if command else None,
+        "command": shlex.join([*command[:2], *filter(is_kept, command[2:])]) if command else None,
     }
 
 
-def kept(words: Sequence[str]) -> Iterator[str]:
-    """The words that say what is computed; not those that say where things are."""
-    rest = iter(words)
-    for word in rest:
-        key, equals, value = word.lstrip("+~").partition("=")
-        if word.startswith("-"):
-            if word in FLAGS:
-                yield word
-            elif not equals:
-                next(rest, None)  # --config-dir FOLDER
-        elif key in KEYS and not set("/\\~") & set(value):
-            yield word
+def is_kept(word: str) -> bool:
+    """Whether a word says what is computed, and not where things are."""
+    key, _, value = word.lstrip("+~").partition("=")
+    return word in FLAGS or (key in KEYS and not set("/\\~") & set(value))
 
 
 def commit() -> str | None:
