@@ -13,8 +13,12 @@ from ntkrepro.records.tables import collect, final, final_rmse
 
 
 def convergence_claims(records: list[Record]) -> list[Claim]:
-    """1a, 1b: exponents in width for every M and depth, and 1c: in M; the one furthest off."""
+    """1a, 1b: exponents in width for every M and depth, and 1c: in M; the one furthest off.
+
+    Of one depth alone, 1c names it.
+    """
     claims, in_m, criterion = [], [], within(-0.5, 0.1)
+    depths = sorted({record.config["model"]["depth"] for record in records})
     for name, kernel, letter in (("1a", "nngp", "K"), ("1b", "ntk", "Θ")):
         rows = collect(records, f"{kernel}_error")
         for depth, errors in rows.groupby("depth"):
@@ -24,7 +28,8 @@ def convergence_claims(records: list[Record]) -> list[Claim]:
             claims.append(Claim(f"{name} L={depth}", what, "§3.1", *worst, criterion))
         in_m += [intervals.slope(g, "index") for _, g in rows.groupby(["depth", "width"])]
     what = "The error falls with the number of samples: slope in M, the worst width and kernel"
-    return [*claims, Claim("1c", what, "Figure 1", *intervals.worst(in_m, -0.5), criterion)]
+    name = f"1c L={depths[0]}" if len(depths) == 1 else "1c"
+    return [*claims, Claim(name, what, "Figure 1", *intervals.worst(in_m, -0.5), criterion)]
 
 
 def change_claims(records: list[Record]) -> list[Claim]:

@@ -39,7 +39,7 @@ SHOWN = {  # figure -> its panes, its claims and when they hold
     ),
     "S1": (2, {"S1a": "≤ 2", "S1b": "≤ 1e-8"}),
     "S2": (6, {"S2a accuracy": "≤ 3", "S2a loss": "≤ 0.1"}),
-    "S3": (2, dict.fromkeys(("1a L=1", "1b L=1", "1c"), "-0.5 ± 0.1")),
+    "S3": (2, dict.fromkeys(("1a L=1", "1b L=1", "1c L=1"), "-0.5 ± 0.1")),
     "S4": (4, {}),
     "S5": (6, {"S5a": "> 0 with 95 % confidence"}),
     "F1": (2, {"F1": "≤ 1"}),
