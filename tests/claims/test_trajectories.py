@@ -99,6 +99,15 @@ def test_4d_leaves_out_weights_that_move_in_neither_model(record):
     )
 
 
+@pytest.mark.filterwarnings("error")
+def test_4d_has_no_verdict_where_no_weight_moves(record):
+    still = record.rows["quantity"] == "weight"
+    rows = record.rows.assign(value=record.rows["value"].where(~still, 0))
+    claim = check(record._replace(rows=rows))["4d"]
+    assert claim.verdict == UNCHECKABLE
+    assert np.isnan(claim.value)
+
+
 def test_a_trained_linearization_goes_before_the_kernels(record):
     exact = record.rows[record.rows["model"] == "network"].assign(model="linearized")
     found = check(record._replace(rows=pd.concat([record.rows, exact])))
