@@ -42,22 +42,31 @@ def none_of_its_own(records: "dict[str, list[Record]]") -> "list[Claim]":
 
 
 class Figure(NamedTuple):
-    """A figure from the records of `experiments`.
+    """A figure from the records of `experiments`, each with the keys that tell its runs apart.
 
-    draw and claims take them as a list by experiment: one record, or one for each point of its
-    sweep. title: one sentence. For the report: `paper`, what the paper says of it; `alt`, what
-    there is to be seen; `poster`, what the authors' poster reads at the paper's scale.
-    panes: each experiment has its own pane and claims, so that any one of them is enough to draw.
+    draw and claims take the records as a list by experiment: one, or one for each point of a grid
+    in those keys; `follows`: keys, or sections, that may change with them. `needs`: quantities
+    without which a run can't be shown; `only`: no others are kept in memory. `several`: the figure
+    that more runs make. `any_run`: of whatever experiment.
+
+    title: one sentence. For the report: `paper`, what the paper says of it; `alt`, what there is to
+    be seen; `poster`, what the authors' poster reads at the paper's scale. panes: each experiment
+    has its own pane and claims, so that any one of them is enough to draw.
     """
 
     title: str
-    experiments: tuple[str, ...]
+    experiments: dict[str, tuple[str, ...]]
     draw: "Callable[[dict[str, list[Record]]], Picture]"
     claims: "Callable[[dict[str, list[Record]]], list[Claim]]" = none_of_its_own
     paper: str = ""
     alt: str = ""
     poster: str = ""
     panes: bool = False
+    follows: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    only: bool = False
+    several: "Figure | None" = None
+    any_run: bool = False
 
 
 def figure(name: str) -> Figure:

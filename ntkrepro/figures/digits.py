@@ -6,12 +6,12 @@ from ntkrepro.records.store import Record
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    record = records["digits"][0]
-    return panels.dynamics(record, f"digits 3 and 8, MSE, {panels.settings(record)}")
+    return panels.dynamics(records["digits"][0])
 
 
 FIGURE = Figure(
     title="The default experiment: the panes of Figure 4 on scikit-learn's digits",
-    experiments=("digits",),
+    experiments={"digits": ()},
     draw=draw,
+    needs=panels.DYNAMICS,
 )

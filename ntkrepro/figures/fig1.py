@@ -10,11 +10,12 @@ from ntkrepro.records.store import Record
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
     runs = records["kernel_convergence"]
     depths = sorted({record.config["model"]["depth"] for record in runs})
-    figure, axes = panels.grid(2, len(depths), "Figure 1: kernels at initialization against width")
+    title = f"Figure 1: {panels.initial_kernels(runs[0])}"
+    figure, axes = panels.grid(2, len(depths), title, panels.BANDS.format("bands"))
     for row, kernel in zip(axes, ("ntk", "nngp"), strict=True):
         for ax, depth in zip(row, depths, strict=True):
             panels.kernel_error(ax, runs, kernel, depth)
-    panels.shared_legend(figure, axes[0, 0])
+    panels.beside(axes[0, -1])
     return figure
 
 
@@ -26,9 +27,10 @@ FIGURE = Figure(
     title=(
         "Figure 1: kernels of random ReLU networks converge to the analytic ones with width and M"
     ),
-    experiments=("kernel_convergence",),
+    experiments={"kernel_convergence": ("model.depth", "model.width", "seed")},
     draw=draw,
     claims=claims,
+    needs=("nngp_error", "ntk_error"),
     paper=(
         "Kernels of randomly initialized ReLU networks with one and three hidden layers converge "
         "to the analytic ones as the width n and the number of samples M increase, as O(n^-1/2) "

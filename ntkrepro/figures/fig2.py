@@ -8,18 +8,26 @@ from ntkrepro.claims.claim import Claim
 from ntkrepro.claims.scaling import change_claims
 from ntkrepro.figures import panels
 from ntkrepro.figures.catalog import Figure
+from ntkrepro.figures.ticks import log
 from ntkrepro.records.store import Record
 from ntkrepro.records.tables import collect, final
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
     runs = records["weight_change"]
-    title = "Figure 2: relative Frobenius change during training"
-    figure, axes = panels.grid(1, 3, f"{title}, |D|={runs[0].config['data']['train']}")
+    model, data = (runs[0].config[key] for key in ("model", "data"))
+    network = f"{model['activation']}, {panels.depth(runs[0])}, |D|={data['train']}"
+    figure, axes = panels.grid(
+        1,
+        3,
+        "Figure 2: relative Frobenius change during training, "
+        f"{panels.data_set(runs[0])}, {panels.loss(runs[0])}, {network}",
+        "Against width: root mean square over seeds; on the way: the first seed",
+        legends=3,
+    )
     weights(axes[0, 0], runs)
     kernels(axes[0, 1], runs)
     over_steps(axes[0, 2], runs)
-    panels.shared_legend(figure, axes[0, 2])
     return figure
 
 
@@ -31,9 +39,9 @@ def weights(ax: Axes, runs: list[Record]) -> None:
         line = panels.mean_over_seeds(rows[rows["index"] == layer], "width")
         label = "readout" if layer == layers[-1] else f"layer {layer + 1}"
         ax.plot(line.index, line["mean"], "o-", ms=3, label=label)
-    reference(ax, rows, -0.5, r"$1/\sqrt{n}$")
+    reference(ax, rows, -0.5)
     panels.log_log(ax, "weights", "width n", r"$\|W_T-W_0\|_F\,/\,\|W_0\|_F$")
-    ax.legend()
+    panels.beside(ax)
 
 
 def kernels(ax: Axes, runs: list[Record]) -> None:
@@ -41,16 +49,16 @@ def kernels(ax: Axes, runs: list[Record]) -> None:
         line = panels.mean_over_seeds(final(runs, f"{kernel}_change"), "width")
         ax.plot(line.index, line["mean"], "o-", ms=3, label=f"${name}$")
     rows = final(runs, "ntk_change")
-    reference(ax, rows, -0.5, r"$1/\sqrt{n}$")
-    reference(ax, rows, -1.0, "$1/n$")
+    reference(ax, rows, -0.5)
+    reference(ax, rows, -1.0)
     panels.log_log(ax, "kernels", "width n", "relative change")
-    ax.legend()
+    panels.beside(ax)
 
 
-def reference(ax: Axes, rows: pd.DataFrame, exponent: float, label: str) -> None:
+def reference(ax: Axes, rows: pd.DataFrame, exponent: float) -> None:
     widths = np.array(sorted(rows["width"].unique()), float)
     top = float(rows[rows["width"] == widths[0]]["value"].max())
-    panels.power(ax, widths, 1.5 * top, exponent, label)
+    panels.power(ax, widths, 1.5 * top, exponent)
 
 
 def over_steps(ax: Axes, runs: list[Record]) -> None:
@@ -58,12 +66,12 @@ def over_steps(ax: Axes, runs: list[Record]) -> None:
     rows = collect(runs, "ntk_change")
     rows = rows[(rows["seed"] == rows["seed"].min()) & (rows["step"] > 0)]
     widths = sorted(rows["width"].unique())
-    colours = panels.plt.get_cmap("viridis")(np.linspace(0, 0.9, len(widths)))
-    for width, colour in zip(widths, colours, strict=True):
+    for width, colour in zip(widths, panels.shades(len(widths)), strict=True):
         line = rows[rows["width"] == width]
         ax.plot(line["step"], line["value"], color=colour, label=f"n={width}")
     ax.set(title=r"$\hat\Theta$ on the way", xlabel="step", ylabel="relative change")
-    ax.set(xscale="log", yscale="log")
+    log(ax, "x", "y")
+    panels.beside(ax)
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
@@ -72,16 +80,19 @@ def claims(records: dict[str, list[Record]]) -> list[Claim]:
 
 FIGURE = Figure(
     title="Figure 2: relative change of weights and kernels during training, against width",
-    experiments=("weight_change",),
+    experiments={"weight_change": ("model.width", "seed")},
     draw=draw,
     claims=claims,
+    needs=("weight_change", "ntk_change", "nngp_change"),
+    only=True,
     paper=(
         "The change in weights scales as 1/√n, that of the empirical Θ̂ and K̂ is bounded by "
         "O(1/√n) but close to O(1/n) (caption of Figure 2)."
     ),
     alt=(
         "Three log-log panes. Relative change of each layer's weights against width, and of both "
-        "kernels against width, with dashed references 1/√n and 1/n: all fall with width. Change "
-        "of the tangent kernel against the step, a line for each width: wider lies lower."
+        "kernels against width, with a dashed reference 1/√n and a dotted one 1/n: all fall with "
+        "width. Change of the tangent kernel against the step, a line for each width: wider lies "
+        "lower."
     ),
 )

@@ -9,6 +9,7 @@ from ntkrepro.figures.catalog import Figure
 from ntkrepro.records.store import Record
 
 BANDS = (("ntk_analytic", "NTK-GP (Eq. 15, 16)", "C0"), ("nngp", "NNGP (Eq. S30, S31)", "C1"))
+NOTE = "Bands and dotted lines: mean ± 2 standard deviations"
 
 
 def trained(records: dict[str, list[Record]]) -> Record:
@@ -21,15 +22,24 @@ def trained(records: dict[str, list[Record]]) -> Record:
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
     record = trained(records)
     seen = ensembles.members(record)
-    count = seen.networks.shape[1]
-    title = f"Figure 3: {count} networks, {panels.settings(record)}"
-    figure, axes = panels.grid(1, len(seen.steps), title)
-    for t, ax in enumerate(axes[0]):
+    figure, axes = along_the_path("Figure 3", record, seen, NOTE)
+    for t, ax in enumerate(axes):
         at_step(ax, record, seen, t)
-        ax.set(title=f"step {seen.steps[t]}", xlabel=r"$\alpha$", ylabel=r"$f_t(x(\alpha))$")
-        ax.sharey(axes[0, 0])
-    panels.shared_legend(figure, axes[0, 0])
+    panels.beside(axes[min(len(axes), 2) - 1])
     return figure
+
+
+def along_the_path(
+    name: str, record: Record, seen: ensembles.Members, note: str = ""
+) -> tuple[panels.Picture, list[Axes]]:
+    """A pane for each step, still empty."""
+    title = f"{name}: {seen.networks.shape[1]} networks, {panels.data_set(record)}"
+    title = f"{title}, {panels.loss(record)}, {panels.settings(record)}"
+    figure, axes = panels.panes(len(seen.steps), title, note)
+    for step, ax in zip(seen.steps, axes, strict=True):
+        ax.set(title=f"step {step}", xlabel=r"$\alpha$", ylabel=r"$f_t(x(\alpha))$")
+        ax.sharey(axes[0])
+    return figure, axes
 
 
 def at_step(ax: Axes, record: Record, seen: ensembles.Members, t: int) -> None:
@@ -52,7 +62,7 @@ FIGURE = Figure(
     title=(
         "Figure 3: mean and two standard deviations of trained networks, and two Gaussian processes"
     ),
-    experiments=("ensemble",),
+    experiments={"ensemble": ("optimizer.train",)},
     draw=draw,
     claims=claims,
     paper=(

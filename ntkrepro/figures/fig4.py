@@ -8,8 +8,7 @@ from ntkrepro.records.store import Record
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    record = records["fc_cifar"][0]
-    return panels.dynamics(record, f"Figure 4: planes and horses, MSE, {panels.settings(record)}")
+    return panels.dynamics(records["fc_cifar"][0], "Figure 4: ")
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
@@ -24,9 +23,10 @@ def claims(records: dict[str, list[Record]]) -> list[Claim]:
 
 FIGURE = Figure(
     title="Figure 4: a fully connected ReLU network on binary CIFAR-10 and its linearization, MSE",
-    experiments=("fc_cifar",),
+    experiments={"fc_cifar": ()},
     draw=draw,
     claims=claims,
+    needs=panels.DYNAMICS,
     paper=(
         "Full-batch gradient descent on a network behaves similarly to the analytic dynamics of "
         "its linearization, for outputs and for individual weights; the empirical kernel gives "

@@ -8,8 +8,7 @@ from ntkrepro.records.store import Record
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    record = records["cnn_cifar"][0]
-    return panels.dynamics(record, f"Figure 5: planes and horses, CNN, {panels.settings(record)}")
+    return panels.dynamics(records["cnn_cifar"][0], "Figure 5: ")
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
@@ -18,9 +17,10 @@ def claims(records: dict[str, list[Record]]) -> list[Claim]:
 
 FIGURE = Figure(
     title="Figure 5: a convolutional network and its linearization, full batch with momentum, MSE",
-    experiments=("cnn_cifar",),
+    experiments={"cnn_cifar": ()},
     draw=draw,
     claims=claims,
+    needs=panels.DYNAMICS,
     paper=(
         "A convolutional network and its linearization behave similarly when trained by full-batch "
         "gradient descent with momentum; the linearized model is trained directly (caption of "

@@ -8,8 +8,7 @@ from ntkrepro.records.store import Record
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    record = records["fc_mnist"][0]
-    return panels.dynamics(record, f"Figure 6: MNIST, cross entropy, {panels.settings(record)}")
+    return panels.dynamics(records["fc_mnist"][0], "Figure 6: ")
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
@@ -22,16 +21,17 @@ def claims(records: dict[str, list[Record]]) -> list[Claim]:
 
 FIGURE = Figure(
     title="Figure 6: momentum, minibatches and cross entropy on all of MNIST, both models trained",
-    experiments=("fc_mnist",),
+    experiments={"fc_mnist": ()},
     draw=draw,
     claims=claims,
+    needs=panels.DYNAMICS,
     paper=(
         "A network and its linearization behave similarly when both are trained by SGD with "
         "momentum on cross entropy on MNIST (caption of Figure 6)."
     ),
     alt=(
         "Six panes over time on a log axis, network solid and linearization dashed: all ten logits "
-        "of one train point, of one test point, and displacements of single weights above; loss, "
-        "accuracy and RMSE on test points below."
+        "of one train point, of one test point, each of its own colour and mark, and displacements "
+        "of single weights above; loss, accuracy and RMSE on test points below."
     ),
 )

@@ -4,18 +4,22 @@ from ntkrepro.claims import trajectories
 from ntkrepro.claims.claim import Claim
 from ntkrepro.figures import panels
 from ntkrepro.figures.catalog import Figure
+from ntkrepro.figures.ticks import log
 from ntkrepro.records.store import Record
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
     record = records["wrn_cifar"][0]
-    figure, axes = panels.grid(2, 2, f"Figure 7: WRN, {panels.settings(record)}")
+    title = f"{panels.data_set(record)}, {panels.loss(record)}, {panels.settings(record)}"
+    note = "A colour for each output, spread over the range at the end"
+    figure, axes = panels.grid(2, 2, f"Figure 7: {title}", note)
     for ax, split in zip(axes[0], ("train", "test"), strict=True):
         panels.outputs(ax, record, split)
-    panels.curves(axes[1, 0], record, "loss", "loss")
-    panels.curves(axes[1, 1], record, "accuracy", "accuracy")
-    axes[1, 0].set_yscale("log")
-    panels.solid_and_dashed(axes[0, 0])
+    panels.curves(axes[1, 0], record, "loss")
+    panels.curves(axes[1, 1], record, "accuracy")
+    log(axes[1, 0], "y")
+    panels.beside(axes[0, 1], panels.solid_and_dashed())
+    panels.beside(axes[1, 1])
     if record.lr == 1:  # then time is the step, as on the poster
         for ax in axes.flat:
             ax.set_xlabel("step")
@@ -28,9 +32,10 @@ def claims(records: dict[str, list[Record]]) -> list[Claim]:
 
 FIGURE = Figure(
     title="Figure 7: a wide residual network and its linearization, minibatches with momentum, MSE",
-    experiments=("wrn_cifar",),
+    experiments={"wrn_cifar": ()},
     draw=draw,
     claims=claims,
+    needs=("output", "loss", "accuracy"),
     paper=(
         "A wide residual network and its linearization behave similarly when both are trained by "
         "SGD with momentum on MSE on CIFAR-10: strong agreement of the predicted dynamics with the "

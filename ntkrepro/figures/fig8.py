@@ -10,45 +10,47 @@ from ntkrepro.figures.catalog import Figure
 from ntkrepro.records.store import Record
 from ntkrepro.records.tables import final_rmse
 
-PANES = {  # experiment -> title, what tells its lines apart, its symbol
-    "rmse_fc_depth": ("fully connected, by depth", "depth", "L"),
-    "rmse_fc_data": ("fully connected, by data-set size", "train", "|D|"),
-    "rmse_cnn": ("convolutional, by depth", "depth", "L"),
-    "rmse_wrn": ("wide residual, by blocks", "depth", "N"),
+PANES = {  # experiment -> what tells its lines apart
+    "rmse_fc_depth": "depth",
+    "rmse_fc_data": "train",
+    "rmse_cnn": "depth",
+    "rmse_wrn": "depth",
 }
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    fraction = next(iter(records.values()))[0].config["optimizer"]["lr_over_critical"]
-    title = "Figure 8: final RMSE to the linearization on test points"
-    figure, axes = panels.grid(2, 2, rf"{title}, $\eta={fraction:g}\,\eta_c$", height=3.0)
-    for ax, (name, pane) in zip(axes.flat, PANES.items(), strict=True):
-        if name in records:
-            against_width(ax, records[name], *pane)
-        else:
-            ax.text(0.5, 0.5, f"{pane[0]}: not run", ha="center", transform=ax.transAxes)
-            ax.set_axis_off()
+    """A pane for each experiment that was run; the caption names the others."""
+    firsts = [runs[0] for runs in records.values()]
+    shared = (dict.fromkeys(map(word, firsts)) for word in (panels.data_set, rate))
+    title = ", ".join(word for words in shared for word in words)
+    lack = ", ".join(name for name in PANES if name not in records)
+    note = panels.BANDS.format("bars") + (f". Not run: {lack}" if lack else "")
+    title = f"Figure 8: final RMSE to the linearization on test points, {title}"
+    figure, axes = panels.panes(len(records), title, note, height=3.0, legends=2)
+    for ax, (name, runs) in zip(axes, records.items(), strict=True):
+        against_width(ax, runs, PANES[name])
     return figure
 
 
-def against_width(ax: Axes, runs: list[Record], title: str, by: str, symbol: str) -> None:
+def rate(record: Record) -> str:
+    fraction = record.config["optimizer"]["lr_over_critical"]
+    return rf"$\eta$={record.lr:.3g}" if fraction is None else rf"$\eta={fraction:g}\,\eta_c$"
+
+
+def against_width(ax: Axes, runs: list[Record], by: str) -> None:
     """A line for each value of `by`, its fitted exponent in the legend; bars: range over seeds."""
-    rows = final_rmse(runs)
+    rows, first = final_rmse(runs), runs[0]
     values = sorted(rows[by].unique())
-    colours = panels.plt.get_cmap("viridis")(np.linspace(0, 0.9, len(values)))
-    for value, colour in zip(values, colours, strict=True):
+    for value, colour in zip(values, panels.shades(len(values)), strict=True):
         own = rows[rows[by] == value]
-        line = panels.mean_over_seeds(own, "width")
-        bars = np.abs(line[["low", "high"]].to_numpy() - line[["mean"]].to_numpy()).T
-        label = f"${symbol}$={value}  {panels.exponent(own, 'width')}"
-        ax.errorbar(line.index, line["mean"], bars, fmt="o-", ms=3, color=colour, label=label)
+        name = panels.depth(first, value) if by == "depth" else f"|D|={value}"
+        panels.over_seeds(ax, own, f"{name}  {panels.exponent(own, 'width')}", color=colour)
     widths = np.array(sorted(rows["width"].unique()), float)
     anchor = 0.7 * float(rows[rows["width"] == widths[0]]["value"].min())
-    panels.power(ax, widths, anchor, -1.0, "$1/n$")
-    fixed = runs[0].config["data"]["train"] if by == "depth" else runs[0].config["model"]["depth"]
-    detail = f"|D|={fixed}" if by == "depth" else f"L={fixed}"
-    panels.log_log(ax, f"{title}, {detail}", "width n", "RMSE")
-    ax.legend(fontsize=6)
+    panels.power(ax, widths, anchor, -1.0)
+    same = f"|D|={first.config['data']['train']}" if by == "depth" else panels.depth(first)
+    panels.log_log(ax, f"{panels.architecture(first)}, {same}", "width n", "RMSE")
+    panels.beside(ax)
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
@@ -57,7 +59,10 @@ def claims(records: dict[str, list[Record]]) -> list[Claim]:
 
 FIGURE = Figure(
     title="Figure 8: final test RMSE between network and linearization, against width",
-    experiments=("rmse_fc_depth", "rmse_fc_data", "rmse_cnn", "rmse_wrn"),
+    experiments={
+        name: (f"{'model' if by == 'depth' else 'data'}.{by}", "model.width", "seed")
+        for name, by in PANES.items()
+    },
     draw=draw,
     claims=claims,
     paper=(
@@ -66,9 +71,12 @@ FIGURE = Figure(
         "approximately linearly in the size of the data set (Figure 8, §3.4)."
     ),
     alt=(
-        "Four log-log panes of the final RMSE on test points against width, with fitted exponents "
-        "and a dashed reference 1/n: fully connected networks by depth and by data-set size, "
-        "convolutional networks by depth, wide residual networks by blocks in a group."
+        "A log-log pane for each grid that was run, of the final RMSE on test points against "
+        "width, with fitted exponents and a dotted reference 1/n: fully connected networks by "
+        "depth and by data-set size, convolutional networks by depth, wide residual networks by "
+        "blocks in a group."
     ),
     panes=True,
+    needs=("rmse",),
+    only=True,
 )

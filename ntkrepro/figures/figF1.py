@@ -4,21 +4,24 @@ from ntkrepro.claims import bound
 from ntkrepro.claims.claim import Claim
 from ntkrepro.figures import panels
 from ntkrepro.figures.catalog import Figure
+from ntkrepro.figures.ticks import log
 from ntkrepro.records.store import Record
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
     record = records["fc_cifar"][0]
-    figure, axes = panels.grid(1, 2, f"Eq. S48: {panels.settings(record)}")
+    title = f"Figure F1, Eq. S48: {panels.data_set(record)}, {panels.settings(record)}"
+    figure, axes = panels.grid(1, 2, title)
     sides, (left, right) = bound.sides(record).iloc[1:], axes[0]
     left.plot(sides["time"], sides["measured"], label="measured")
     left.plot(sides["time"], sides["bound"], ls="--", color="0.3", label="bound")
     panels.over_time(left, "distance on train points", r"$\|g^{lin}(t)-g(t)\|_2$")
-    left.set(yscale="log", ylim=(sides["measured"].min() / 3, 1e3 * sides["measured"].max()))
-    left.legend(loc="upper left")
+    log(left, "y")
+    left.set_ylim(sides["measured"].min() / 3, 1e3 * sides["measured"].max())
+    panels.beside(left)
     right.plot(sides["time"], sides["distance"])
     panels.over_time(right, "change of the tangent kernel", r"$\|\Theta_t-\Theta_0\|_{op}$")
-    right.set_yscale("log")
+    log(right, "y")
     return figure
 
 
@@ -31,9 +34,10 @@ FIGURE = Figure(
         "Figure F1, not in the paper: both sides of SM F's bound (Eq. S48) along the "
         "run of Figure 4"
     ),
-    experiments=("fc_cifar",),
+    experiments={"fc_cifar": ()},
     draw=draw,
     claims=claims,
+    needs=("loss", "rmse", "ntk_distance", "kernel_rate", "lambda_min"),
     paper=(
         "On the train points, the distance of a network's residuals from those of its "
         "linearization is bounded by Eq. S48, through the change of the tangent kernel on the way "

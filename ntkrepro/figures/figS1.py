@@ -7,6 +7,7 @@ from ntkrepro.claims import parametrizations
 from ntkrepro.claims.claim import Claim
 from ntkrepro.figures import panels
 from ntkrepro.figures.catalog import Figure
+from ntkrepro.figures.ticks import log
 from ntkrepro.records.store import Record
 
 MARKS = {"ntk": ("o", "NTK", "C0"), "standard": ("^", "standard", "C1")}
@@ -14,14 +15,14 @@ MARKS = {"ntk": ("o", "NTK", "C0"), "standard": ("^", "standard", "C1")}
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
     runs = records["parametrization"]
-    model, data = (runs[0].config[key] for key in ("model", "data"))
-    title = "Figure S1: NTK and standard parametrization"
-    figure, axes = panels.grid(
-        1, 2, f"{title}, L={model['depth']}, n={model['width']}, |D|={data['train']}", height=3.6
-    )
+    first = parametrizations.alike(runs)[0]
+    title = f"Figure S1: NTK and standard parametrization, {panels.depth(first)}"
+    sizes = f"n={first.config['model']['width']}, |D|={first.config['data']['train']}"
+    figure, axes = panels.grid(1, 2, f"{title}, {sizes}", "A mark for each seed", height=3.6)
     for ax, quantity in zip(axes[0], ("accuracy", "loss"), strict=True):
         ends(ax, runs, quantity)
-    axes[0, 1].set_yscale("log")
+    log(axes[0, 1], "y")
+    panels.beside(axes[0, 1])
     return figure
 
 
@@ -35,7 +36,6 @@ def ends(ax: Axes, runs: list[Record], quantity: str) -> None:
         ax.plot(x, rows["value"], ls="", marker=marker, mfc="none", color=colour, label=label)
     ax.set_xticks(np.arange(len(choices)), choices, rotation=45, ha="right")
     ax.set(title=f"final test {quantity}", ylabel=quantity)
-    ax.legend()
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
@@ -44,7 +44,18 @@ def claims(records: dict[str, list[Record]]) -> list[Claim]:
 
 FIGURE = Figure(
     title="Figure S1: both parametrizations end alike across data sets, activations and losses",
-    experiments=("parametrization",),
+    experiments={
+        "parametrization": (
+            "data.name",
+            "model.activation",
+            "loss.name",
+            "model.parametrization",
+            "precision",
+            "seed",
+        )
+    },
+    follows=("data.train", "data.test", "optimizer", "log"),
+    needs=("accuracy", "loss"),
     draw=draw,
     claims=claims,
     paper=(

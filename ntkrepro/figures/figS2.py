@@ -9,9 +9,8 @@ from ntkrepro.records.store import Record
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
     record = records["fc_cifar_standard"][0]
-    return panels.dynamics(
-        record, f"Figure S2: standard parametrization, {panels.settings(record)}"
-    )
+    parametrization = record.config["model"]["parametrization"]
+    return panels.dynamics(record, f"Figure S2: {parametrization} parametrization, ")
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
@@ -20,9 +19,10 @@ def claims(records: dict[str, list[Record]]) -> list[Claim]:
 
 FIGURE = Figure(
     title="Figure S2: as Figure 4 in the standard parametrization (SM E)",
-    experiments=("fc_cifar_standard",),
+    experiments={"fc_cifar_standard": ()},
     draw=draw,
     claims=claims,
+    needs=panels.DYNAMICS,
     paper=(
         "In the standard parametrization, too, exact and experimental dynamics are nearly "
         "identical for network outputs, and are similar for individual weights (caption of Figure "

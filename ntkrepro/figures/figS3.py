@@ -8,14 +8,19 @@ from ntkrepro.records.store import Record
 
 
 def shallow(records: dict[str, list[Record]]) -> list[Record]:
-    return [run for run in records["kernel_convergence"] if run.config["model"]["depth"] == 1]
+    """The runs of the least depth: one hidden layer, unless others were asked for."""
+    runs = records["kernel_convergence"]
+    least = min(run.config["model"]["depth"] for run in runs)
+    return [run for run in runs if run.config["model"]["depth"] == least]
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    figure, axes = panels.grid(1, 2, "Figure S3: kernels of one hidden layer against width")
+    runs = shallow(records)
+    title = f"Figure S3: {panels.initial_kernels(runs[0])}"
+    figure, axes = panels.grid(1, 2, title, panels.BANDS.format("bands"))
     for ax, kernel in zip(axes[0], ("ntk", "nngp"), strict=True):
-        panels.kernel_error(ax, shallow(records), kernel, 1)
-    panels.shared_legend(figure, axes[0, 0])
+        panels.kernel_error(ax, runs, kernel, runs[0].config["model"]["depth"])
+    panels.beside(axes[0, -1])
     return figure
 
 
@@ -25,9 +30,10 @@ def claims(records: dict[str, list[Record]]) -> list[Claim]:
 
 FIGURE = Figure(
     title="Figure S3: as Figure 1, one hidden layer",
-    experiments=("kernel_convergence",),
+    experiments={"kernel_convergence": ("model.depth", "model.width", "seed")},
     draw=draw,
     claims=claims,
+    needs=("nngp_error", "ntk_error"),
     paper=(
         "Kernels of randomly initialized ReLU networks with a single hidden layer converge to the "
         "analytic kernels (caption of Figure S3)."

@@ -3,26 +3,24 @@
 from ntkrepro.claims import ensembles
 from ntkrepro.figures import panels
 from ntkrepro.figures.catalog import Figure
-from ntkrepro.figures.fig3 import trained
+from ntkrepro.figures.fig3 import along_the_path, trained
 from ntkrepro.records.store import Record
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
     record = trained(records)
     seen = ensembles.members(record)
-    title = f"Figure S4: {seen.networks.shape[1]} networks, {panels.settings(record)}"
-    figure, axes = panels.grid(1, len(seen.steps), title)
-    for t, ax in enumerate(axes[0]):
+    figure, axes = along_the_path("Figure S4", record, seen, "A line for each network")
+    for t, ax in enumerate(axes):
         ax.plot(seen.alpha, seen.networks[t].T, color="C0", alpha=0.25, lw=0.6)
-        ax.plot([0, 1], [1, -1], "o", color="C3", ms=5)
-        ax.set(title=f"step {seen.steps[t]}", xlabel=r"$\alpha$", ylabel=r"$f_t(x(\alpha))$")
-        ax.sharey(axes[0, 0])
+        ax.plot([0, 1], [1, -1], "o", color="C3", ms=5, label="train points")
+    panels.beside(axes[min(len(axes), 2) - 1])
     return figure
 
 
 FIGURE = Figure(
     title="Figure S4: the functions of Figure 3's networks themselves",
-    experiments=("ensemble",),
+    experiments={"ensemble": ("optimizer.train",)},
     draw=draw,
     paper=(
         "The functions learned for 100 different initializations, in the configuration of Figure 3 "

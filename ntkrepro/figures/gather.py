@@ -1,14 +1,19 @@
 """Figures with the records that they need, and what to run for those that are missing."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+import pandas as pd
 
 from ntkrepro.claims.claim import Claim
-from ntkrepro.config import compose
-from ntkrepro.config.identity import Run
-from ntkrepro.errors import UserError
-from ntkrepro.figures.catalog import Figure, figure
+from ntkrepro.config.identity import as_dict
+from ntkrepro.config.schema import Experiment
+from ntkrepro.figures import fits
+from ntkrepro.figures.catalog import Figure
 from ntkrepro.records import store
 from ntkrepro.records.store import Record
 
@@ -23,6 +28,7 @@ class Gathered:
     figure: Figure
     records: dict[str, list[Record]]
     missing: list[str]
+    scale: str
 
     @property
     def drawable(self) -> bool:
@@ -37,48 +43,70 @@ class Gathered:
         """The records by their ids, in order."""
         return {record.id: record for found in self.records.values() for record in found}
 
+    def about(self) -> dict[str, str]:
+        """What a picture tells of itself: the runs that it shows, and a digest of their rows."""
+        rows = sha256()
+        for record in self.runs().values():
+            rows.update(pd.util.hash_pandas_object(record.rows, index=False).to_numpy())
+        return {"Runs": " ".join(self.runs()), "Rows": rows.hexdigest()}
+
 
 def gather(names: Sequence[str], overrides: Sequence[str]) -> list[Gathered]:
     """The figures with all records that they need, and what is missing of them.
 
-    Raises UserError for an unknown figure.
+    Raises UserError for an unknown figure, and for runs that one can't show.
     """
-    figures = {name: figure(name) for name in names}
-    needed = dict.fromkeys(e for own in figures.values() for e in own.experiments)
-    loaded = {e: load([f"experiment={e}", *overrides]) for e in needed}
+    asked = {name: fits.asked(name, overrides) for name in names}
+    askers: dict[tuple[str, ...], list[Figure]] = {}
+    for own, words in asked.values():
+        for experiment in words.values():
+            askers.setdefault(experiment, []).append(own)
+    loaded = {words: load(words, kept(owns)) for words, owns in askers.items()}
     found = []
-    for name, own in figures.items():
-        records = {e: loaded[e][0] for e in own.experiments if not loaded[e][1]}
-        missing = [loaded[e][1] for e in own.experiments if loaded[e][1]]
-        found.append(Gathered(name, own, records, missing))
+    for name, (own, words) in asked.items():
+        records = {e: loaded[w][0] for e, w in words.items() if not loaded[w][1]}
+        missing = [loaded[w][1] for w in words.values() if loaded[w][1]]
+        for record in (record for own_records in records.values() for record in own_records):
+            fits.refuse_unfit(name, own.needs, record)
+        scale = fits.expand(*next(iter(words.values())))[0].experiment.scale.name
+        found.append(Gathered(name, own, records, missing, scale))
     return found
 
 
-def load(words: Sequence[str]) -> tuple[list[Record], str]:
-    """The records of every point of an experiment, and what to run for those that are missing."""
-    runs = expand(*words)
-    name = runs[0].experiment.name
-    over_time = (r for r in runs if r.experiment.program.name != "kernel_convergence")
-    if any(run.experiment.optimizer.steps == 0 for run in over_time):
-        raise UserError("optimizer.steps=0: a figure over time needs at least 1 step")
-    read = [record for run in runs if (record := store.read(run.path))]
-    lack = len(runs) - len(read)
+def kept(figures: Sequence[Figure]) -> set[str]:
+    """The quantities that these figures ask for; none where one of them may ask for any."""
+    wanted = {quantity for own in figures for quantity in own.needs}
+    return wanted if all(own.only for own in figures) else set()
+
+
+def load(words: Sequence[str], only: Collection[str] = ()) -> tuple[list[Record], str]:
+    """The records of every point of an experiment, and what to run for those that are missing.
+
+    only: the quantities whose rows are kept (none: all), so that thousands fit in memory.
+    """
+    runs, read = fits.expand(*words), []
+    for run in runs:
+        if record := store.read(run.path):
+            rows = record.rows[record.rows["quantity"].isin(only)] if only else record.rows
+            read.append(record._replace(rows=rows, config=whole(record.config)))
+    lack, name = len(runs) - len(read), runs[0].experiment.name
     mend = f"{lack} of {len(runs)} runs of {name}: {command(words, len(runs))}" if lack else ""
     paper = paper_runs(words[0]) if read else set()
     return [record._replace(paper=record.id in paper) for record in read], mend
 
 
-@cache
-def expand(*words: str) -> list[Run]:
-    """compose.expand, once for all that ask: composing is the slow part of a report."""
-    return compose.expand(words)
+def whole(config: dict[str, Any]) -> dict[str, Any]:
+    """A record's config with the defaults of keys that came after it was made."""
+    default = as_dict(Experiment())
+    parts = {key: default[key] | part for key, part in config.items() if isinstance(part, dict)}
+    return default | config | parts
 
 
 def paper_runs(experiment: str) -> set[str]:
     """Ids of the runs at the paper's numbers."""
-    return {run.id for run in expand(experiment, "scale=paper")}
+    return {run.id for run in fits.expand(experiment, "scale=paper")}
 
 
 def command(words: Sequence[str], runs: int) -> str:
     """What computes so many runs."""
-    return " ".join(["ntkrepro run", *(["-m"] if runs > 1 else []), *words])
+    return shlex.join(["ntkrepro", "run", *(["-m"] if runs > 1 else []), *words])

@@ -1,8 +1,10 @@
 """Panes that several figures share: the network solid, its linearization dashed."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
@@ -11,65 +13,127 @@ mpl.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatterMathtext, LogLocator
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ntkrepro.claims import intervals
 from ntkrepro.config.identity import as_dict
 from ntkrepro.config.schema import Experiment
+from ntkrepro.figures.ticks import log
 from ntkrepro.files import atomic
 from ntkrepro.records.store import Record
 from ntkrepro.records.tables import collect, linear_model, outputs_per_example, series, table
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
+FORMULA = r"(?<!\\)\$.*?(?<!\\)\$"
 LINES = 5  # examples or weights in a pane
+BANDS = "Lines: root mean square over seeds; {}: least to greatest of the seeds"
+DEPTHS = {"wrn": "N"}  # architecture -> the paper's symbol of model.depth, where it isn't L
 NAMES = {
     "linearized": "linearized",
     "ntk_empirical": "linearized",
     "ntk_analytic": "analytic kernel",
 }
+PREDICTED = {
+    "linearized": "RMSE: linearized, trained",
+    "ntk_empirical": r"RMSE: empirical kernel $\hat\Theta$",
+    "ntk_analytic": r"RMSE: analytic kernel $\Theta$",
+}
+REFERENCES = {-0.5: (r"$1/\sqrt{n}$", "--"), -1.0: ("$1/n$", ":")}
+DYNAMICS = ("output", "weight", "loss", "rmse")  # what `dynamics` can't do without
+# Paul Tol's "muted", told apart by the colour-blind too, and black
+LOGITS = (
+    *(("#332288", "o"), ("#88CCEE", "s"), ("#44AA99", "^"), ("#117733", "v"), ("#999933", "D")),
+    *(("#DDCC77", "P"), ("#CC6677", "X"), ("#882255", "<"), ("#AA4499", ">"), ("#000000", "*")),
+)
 
 
-def grid(rows: int, columns: int, title: str, height: float = 2.7) -> tuple[Picture, np.ndarray]:
-    """Figure and its axes [rows, columns] in the shared style; `height` of a row in inches."""
+def grid(
+    rows: int,
+    columns: int,
+    title: str,
+    note: str = "",
+    *,
+    height: float = 2.7,
+    legends: int = 1,
+) -> tuple[Picture, np.ndarray]:
+    """Figure and its axes [rows, columns] in the shared style; `height` of a row in inches.
+
+    note: what its lines, bands and bars are, for the caption below it. legends: how many columns
+    have one beside them.
+    """
     plt.style.use(STYLE)
-    size = (3.4 * columns, height * rows)
+    size = (3.4 * columns + 1.4 * legends, height * rows)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(wrapped(figure, title, 12), fontsize=10)
+    figure.supxlabel(note)
     return figure, axes
 
 
-def save(figure: Picture, target: Path, runs: str) -> None:
-    """<target>.png, which names the runs that it shows, and <target>.pdf.
+def panes(
+    count: int, title: str, note: str = "", *, height: float = 2.7, legends: int = 1
+) -> tuple[Picture, list[Axes]]:
+    """`grid` of so many panes: up to three beside each other, four as two by two."""
+    columns = 2 if count == 4 else min(count, 3)
+    wide = min(legends, columns)
+    figure, axes = grid(-(-count // columns), columns, title, note, height=height, legends=wide)
+    for ax in axes.flat[count:]:
+        ax.remove()
+    return figure, list(axes.flat[:count])
+
+
+def caption(figure: Picture, asked: str) -> None:
+    """What was asked, and the note of `grid`, in small letters below the panes."""
+    text = ". ".join(filter(None, (plain(asked), figure.get_supxlabel())))
+    figure.supxlabel(wrapped(figure, text, 14), fontsize=8, x=0.01, ha="left")
+
+
+def plain(text: str) -> str:
+    """A user's words, none of which is read as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def wrapped(figure: Picture, text: str, per_inch: int) -> str:
+    """In lines as wide as the figure; a formula counts as one letter, and is never broken."""
+    formulas = iter(re.findall(FORMULA, text))
+    width = int(per_inch * figure.get_figwidth())
+    lines = wrap(re.sub(FORMULA, "\0", text), width, break_on_hyphens=False)
+    return re.sub("\0", lambda _: next(formulas), "\n".join(lines))
+
+
+def save(figure: Picture, target: Path, about: dict[str, str]) -> None:
+    """<target>.png, which says what it is `about`, and <target>.pdf.
 
     Without a date: same records, same bytes. 256 colours make the PNG a quarter as large.
     """
-    pixels, about = BytesIO(), PngInfo()
-    about.add_text("Runs", runs)
+    pixels, told = BytesIO(), PngInfo()
+    for key, value in about.items():
+        told.add_text(key, value)
     figure.savefig(pixels, format="png")
     picture = Image.open(pixels).convert("RGB").quantize(method=Image.Quantize.FASTOCTREE)
     with atomic(target.with_name(f"{target.name}.png")) as file:
-        picture.save(file, "png", optimize=True, pnginfo=about)
+        picture.save(file, "png", optimize=True, pnginfo=told)
     with atomic(target.with_name(f"{target.name}.pdf")) as file:
         figure.savefig(file, format="pdf", metadata={"CreationDate": None})
     plt.close(figure)
 
 
-def runs_of(png: Path) -> str | None:
-    """The runs that a picture of `save` shows; none where there is no such picture."""
+def about(png: Path) -> dict[str, str]:
+    """What a picture of `save` says of itself; nothing where there is no such picture."""
     try:
         with Image.open(png) as picture:
-            return picture.info.get("Runs")
+            return {key: picture.info[key] for key in ("Runs", "Rows") if key in picture.info}
     except OSError:
-        return None
+        return {}
 
 
 def over_time(ax: Axes, title: str, ylabel: str) -> None:
-    ax.set(title=title, xscale="log", xlabel=r"time $\eta\cdot$step", ylabel=ylabel)
+    ax.set(title=title, xlabel=r"time $\eta\cdot$step", ylabel=ylabel)
+    log(ax, "x")
 
 
 def spread(frame: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -86,13 +150,23 @@ def pairs(ax: Axes, network: pd.DataFrame, linear: pd.DataFrame, count: int = LI
         ax.plot(linear.index[1:], linear[column][1:], color=f"C{i}", ls="--", lw=1.2)
 
 
-def solid_and_dashed(ax: Axes) -> None:
+def beside(ax: Axes, handles: Sequence[Artist] = (), *, title: str = "") -> None:
+    """A legend to the right of a pane, where no line is: of its labelled lines, or of handles."""
+    ax.legend(
+        handles=handles or ax.get_legend_handles_labels()[0],
+        title=title,
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.0),
+        borderaxespad=0,
+    )
+
+
+def solid_and_dashed() -> list[Artist]:
     """The legend of `pairs`."""
-    handles = [
-        Line2D([], [], color="0.3", alpha=0.55, lw=2.2),
-        Line2D([], [], color="0.3", ls="--", lw=1.2),
+    return [
+        Line2D([], [], color="0.3", alpha=0.55, lw=2.2, label="network"),
+        Line2D([], [], color="0.3", ls="--", lw=1.2, label="linearized"),
     ]
-    ax.legend(handles, ["network", "linearized"], loc="best")
 
 
 def outputs(ax: Axes, record: Record, split: str) -> None:
@@ -102,16 +176,39 @@ def outputs(ax: Axes, record: Record, split: str) -> None:
     over_time(ax, f"outputs of {split} points", r"$f_t(x)$")
 
 
-def logits(ax: Axes, record: Record, split: str) -> None:
-    """All k outputs of one point of a split, drawn by chance."""
+def shown_logits(record: Record) -> list[tuple[int, str, str]]:
+    """Index, colour and marker of the outputs of a point that are told apart: at most ten."""
     k = outputs_per_example(record)
+    chosen = np.linspace(0, k - 1, min(k, len(LOGITS))).round().astype(int)
+    return [(int(j), *style) for j, style in zip(chosen, LOGITS, strict=False)]
+
+
+def logits(ax: Axes, record: Record, split: str) -> None:
+    """The outputs of one point of a split, drawn by chance."""
+    k, shown = outputs_per_example(record), shown_logits(record)
     models = ("network", linear_model(record))
-    network, linear = (table(record, model, "output", split) for model in models)
+    network, linear = (table(record, model, "output", split).iloc[1:] for model in models)
     point = int(np.random.default_rng(0).integers(network.shape[1] // k))
-    own = list(range(point * k, (point + 1) * k))
-    pairs(ax, network[own], linear[own], k)
-    what = "logits" if has_classes(record) else "outputs"
-    over_time(ax, f"{k} {what} of one {split} point", "$f_t(x)$")
+    for i, (j, colour, marker) in enumerate(shown):
+        own, often = point * k + j, (i % 4, 4)
+        ax.plot(network[own], color=colour, alpha=0.55, lw=2.2)
+        ax.plot(network[own], color=colour, ls="", marker=marker, ms=3.5, markevery=often)
+        ax.plot(linear[own], color=colour, ls="--", lw=1.2)
+    over_time(ax, f"{len(shown)} {outputs_word(record)} of one {split} point", "$f_t(x)$")
+
+
+def outputs_word(record: Record) -> str:
+    """What a network's outputs are called under its loss."""
+    return {"xent": "logits"}.get(record.config["loss"]["name"], "outputs")
+
+
+def logits_legend(record: Record) -> list[Artist]:
+    classes = record.config["data"]["classes"] or range(outputs_per_example(record))
+    word = outputs_word(record).rstrip("s")
+    return [
+        Line2D([], [], color=colour, marker=marker, ms=3.5, label=plain(f"{word} {classes[j]}"))
+        for j, colour, marker in shown_logits(record)
+    ]
 
 
 def weights(ax: Axes, record: Record) -> None:
@@ -121,7 +218,7 @@ def weights(ax: Axes, record: Record) -> None:
     over_time(ax, "single weights", r"$\omega_t=\theta_t-\theta_0$")
 
 
-def curves(ax: Axes, record: Record, quantity: str, ylabel: str) -> None:
+def curves(ax: Axes, record: Record, quantity: str) -> None:
     """A quantity on train and test points, both models."""
     for i, split in enumerate(("train", "test")):
         for model, style in (
@@ -131,61 +228,86 @@ def curves(ax: Axes, record: Record, quantity: str, ylabel: str) -> None:
             line = series(record, model, quantity, split)[1:]
             label = f"{split}, {NAMES.get(model, model)}"
             ax.plot(line["time"], line["value"], color=f"C{i}", label=label, **style)
-    over_time(ax, ylabel, ylabel)
-    ax.legend()
-
-
-def has_classes(record: Record) -> bool:
-    return not series(record, "network", "accuracy", "test").empty
+    over_time(ax, quantity, quantity)
 
 
 def rmse(ax: Axes, record: Record) -> None:
     """RMSE on test points between the network and what each kernel predicts."""
     present = set(record.rows["model"])
-    names = {"linearized": "linearized, trained"}
-    names |= {
-        "ntk_empirical": r"empirical kernel $\hat\Theta$",
-        "ntk_analytic": r"analytic kernel $\Theta$",
-    }
-    for i, (model, label) in enumerate((m, n) for m, n in names.items() if m in present):
-        line = series(record, model, "rmse", "test")[1:]
-        (drawn,) = ax.plot(line["time"], line["value"], color=f"C{i}", label=label)
-        if model == "linearized":  # the empirical kernel's line may lie on it
-            drawn.set(alpha=0.55, lw=3)
+    for i, (model, label) in enumerate(PREDICTED.items()):
+        if model in present:
+            line = series(record, model, "rmse", "test")[1:]
+            (drawn,) = ax.plot(line["time"], line["value"], color=f"C{2 + i}", label=label)
+            if model == "linearized":  # the empirical kernel's line may lie on it
+                drawn.set(alpha=0.55, lw=3)
     over_time(ax, "RMSE to the network, test points", "RMSE")
-    ax.legend()
 
 
-def dynamics(record: Record, title: str) -> Picture:
+def dynamics(record: Record, name: str = "") -> Picture:
     """The six panes of Figures 4, 6 and S2: outputs, outputs, weights; loss, accuracy, RMSE.
 
-    Of more than one output, all those of one point are shown. Real targets have no accuracy.
+    Of more than one output, all those of one point are shown. There is no accuracy of regression.
     """
-    figure, axes = grid(2, 3, title)
-    top = outputs if outputs_per_example(record) == 1 else logits
-    panes: list[Callable[[Axes], None]] = [
-        lambda ax: top(ax, record, "train"),
-        lambda ax: top(ax, record, "test"),
-        lambda ax: weights(ax, record),
-        lambda ax: curves(ax, record, "loss", "loss"),
-        lambda ax: rmse(ax, record),
-    ]
-    if has_classes(record):
-        panes.insert(4, lambda ax: curves(ax, record, "accuracy", "accuracy"))
-    for ax, pane in zip(axes.flat, panes, strict=False):
-        pane(ax)
-    axes[1, 2].set_visible(has_classes(record))
-    axes[1, 0].set_yscale("log")
-    solid_and_dashed(axes[0, 2])
+    title = ", ".join([f"{name}{data_set(record)}", loss(record), settings(record)])
+    note = "A colour for each example and for each weight, spread over the range at the end"
+    single = outputs_per_example(record) == 1
+    figure, axes = grid(2, 3, title, note if single else "A colour for each output and each weight")
+    for ax, split in zip(axes[0], ("train", "test"), strict=False):
+        (outputs if single else logits)(ax, record, split)
+    weights(axes[0, 2], record)
+    beside(axes[0, 2], [*solid_and_dashed(), *([] if single else logits_legend(record))])
+    curves(axes[1, 0], record, "loss")
+    log(axes[1, 0], "y")
+    if (record.rows["quantity"] == "accuracy").any():
+        curves(axes[1, 1], record, "accuracy")
+    else:
+        axes[1, 1].remove()
+    rmse(axes[1, 2], record)
+    lines = [line for ax in axes[1, ::2] for line in ax.get_legend_handles_labels()[0]]
+    beside(axes[1, 2], lines)
     return figure
+
+
+def initial_kernels(record: Record) -> str:
+    """What Figures 1 and S3 show, for a title."""
+    model, data = (record.config[key] for key in ("model", "data"))
+    network = f"{architecture(record)} {model['activation']} networks"
+    return f"kernels of random {network} on {data['train']} {data['name']} inputs"
+
+
+def data_set(record: Record) -> str:
+    """The data set and, where they were chosen, its classes, for a title."""
+    name, classes = (record.config["data"][key] for key in ("name", "classes"))
+    chosen = " and ".join(classes) if len(classes) < 4 else f"{len(classes)} classes"
+    return plain(f"{chosen} of {name}" if classes else name)
+
+
+def loss(record: Record) -> str:
+    """In words, for a title."""
+    name = record.config["loss"]["name"]
+    return {"mse": "MSE", "xent": "cross entropy"}.get(name, name)
+
+
+def architecture(record: Record) -> str:
+    """In words, for a title."""
+    name = record.config["model"]["architecture"]
+    known = {"fc": "fully connected", "cnn": "convolutional", "wrn": "wide residual"}
+    return known.get(name, name)
+
+
+def depth(record: Record, value: int | None = None) -> str:
+    """L=3, or, of a wide residual network, N=3; `value` in place of the record's own."""
+    model = record.config["model"]
+    return f"{DEPTHS.get(model['architecture'], 'L')}={value or model['depth']}"
 
 
 def settings(record: Record) -> str:
     """Network, data and optimizer in one line, for a title."""
     model, data, opt = (record.config[key] for key in ("model", "data", "optimizer"))
-    network, variances = f"{model['activation']}, L={model['depth']}, n={model['width']}", ""
+    network = f"{architecture(record)}, {model['activation']}, {depth(record)}, n={model['width']}"
+    variances = ""
     if model.get("factory"):
-        network = ", ".join([model["factory"], *own_keys(model)])
+        network = ", ".join([plain(model["factory"]), *own_keys(model)])
     else:
         biases = f"$\\sigma_b^2$={model['b_var']:g}" if model["b_var"] else "no biases"
         variances = f", $\\sigma_w^2$={model['w_var']:g}, {biases}"
@@ -202,9 +324,10 @@ def own_keys(model: dict[str, Any]) -> list[str]:
     return [f"{key}={model[key]}" for key in keys if model[key] != default[key]]
 
 
-def power(ax: Axes, x: np.ndarray, anchor: float, exponent: float, label: str) -> None:
-    """A dashed reference line through (x[0], anchor)."""
-    ax.plot(x, anchor * (x / x[0]) ** exponent, color="0.35", ls="--", lw=1, label=label)
+def power(ax: Axes, x: np.ndarray, anchor: float, exponent: float) -> None:
+    """A reference line through (x[0], anchor), of its own dash."""
+    label, dash = REFERENCES[exponent]
+    ax.plot(x, anchor * (x / x[0]) ** exponent, color="0.35", ls=dash, lw=1, label=label)
 
 
 def exponent(rows: pd.DataFrame, x: str) -> str:
@@ -214,10 +337,9 @@ def exponent(rows: pd.DataFrame, x: str) -> str:
 
 
 def log_log(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
-    ax.set(title=title, xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
-    ax.xaxis.set_major_locator(LogLocator(base=2, numticks=8))
-    ax.xaxis.set_major_formatter(LogFormatterMathtext(base=2))
-    ax.minorticks_off()
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    log(ax, "x", base=2)
+    log(ax, "y")
 
 
 def mean_over_seeds(rows: pd.DataFrame, x: str) -> pd.DataFrame:
@@ -227,25 +349,31 @@ def mean_over_seeds(rows: pd.DataFrame, x: str) -> pd.DataFrame:
     return pd.DataFrame({"mean": rms, "low": groups.min(), "high": groups.max()})
 
 
-def kernel_error(ax: Axes, records: list[Record], kernel: str, depth: int) -> None:
+def over_seeds(ax: Axes, rows: pd.DataFrame, label: str, **style: Any) -> pd.DataFrame:
+    """`mean_over_seeds` against width, with bars from the least to the greatest; returns it."""
+    line = mean_over_seeds(rows, "width")
+    bars = np.abs(line[["low", "high"]].to_numpy() - line[["mean"]].to_numpy()).T
+    ax.errorbar(line.index, line["mean"], bars, fmt="o-", ms=3, capsize=2, label=label, **style)
+    return line
+
+
+def shades(count: int) -> np.ndarray:
+    """So many colours from dark to light, for what has an order."""
+    return plt.get_cmap("viridis")(np.linspace(0, 0.9, count))
+
+
+def kernel_error(ax: Axes, records: list[Record], kernel: str, layers: int) -> None:
     """Relative error of the mean of M random networks' kernels against width, a line per M."""
     rows = collect(records, f"{kernel}_error")
-    rows = rows[rows["depth"] == depth]
+    rows = rows[rows["depth"] == layers]
     counts = sorted(rows["index"].unique())
-    colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(counts)))
-    for m, colour in zip(counts, colours, strict=True):
+    for m, colour in zip(counts, shades(len(counts)), strict=True):
         line = mean_over_seeds(rows[rows["index"] == m], "width")
         ax.plot(line.index, line["mean"], "o-", ms=3, color=colour, label=f"M={m}")
         ax.fill_between(line.index, line["low"], line["high"], color=colour, alpha=0.15, lw=0)
     widths = np.array(sorted(rows["width"].unique()), float)
     top = float(rows[rows["index"] == counts[0]].groupby("width")["value"].mean().iloc[0])
-    power(ax, widths, 1.4 * top, -0.5, r"$1/\sqrt{n}$")
+    power(ax, widths, 1.4 * top, -0.5)
     name = {"nngp": r"\mathcal{K}", "ntk": r"\Theta"}[kernel]
     ylabel = rf"$\|\hat{{{name}}}-{name}\|_F\,/\,\|{name}\|_F$"
-    log_log(ax, rf"${name}$, L={depth}", "width n", ylabel)
-
-
-def shared_legend(figure: Picture, ax: Axes) -> None:
-    """One legend for panes that share their lines, to the right of them."""
-    handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center")
+    log_log(ax, rf"${name}$, {depth(records[0], layers)}", "width n", ylabel)

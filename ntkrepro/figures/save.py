@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from ntkrepro.claims.claim import FAILED, REPRODUCED, Claim
 from ntkrepro.config.identity import grid_id
 from ntkrepro.errors import UserError
-from ntkrepro.figures import panels
-from ntkrepro.figures.catalog import FIGURES, figure
-from ntkrepro.figures.gather import Gathered, expand, gather
+from ntkrepro.figures import fits, panels
+from ntkrepro.figures.catalog import FIGURES
+from ntkrepro.figures.gather import Gathered, gather
 
 COLOURS = {REPRODUCED: "green", FAILED: "red"}
 
@@ -19,27 +20,43 @@ def draw(names: Sequence[str], overrides: Sequence[str]) -> None:
     """Draw the named figures (none: all but `custom`, the user's own) and print their claims.
 
     Overrides choose the scale, or an exploration, whose files then carry its run id. Raises
-    UserError for an unknown figure, and for missing records with the commands that make them.
+    UserError for an unknown figure, for runs that one can't show, before anything is written, and
+    for missing records with the commands that make them.
     """
+    names = names or [name for name in FIGURES if name != "custom"]
+    for name in names:
+        fits.asked(name, overrides)
     missing: dict[str, None] = {}
-    for name in names or [name for name in FIGURES if name != "custom"]:
+    drawn = []
+    for name in names:
         (shown,) = gather([name], overrides)
         missing |= dict.fromkeys(shown.missing)
         if shown.drawable:
-            to = target(name, overrides)
-            save(shown, to)
-            print(f"figure {name}: {to}.png, {to}.pdf")
-            show(shown.claims)
+            drawn.append((name, drawing(shown, overrides), shown.about(), shown.claims))
+    for name, picture, about, claims in drawn:
+        to = target(name, overrides)
+        panels.save(picture, to, about)
+        print(f"figure {name}: {to}.png, {to}.pdf")
+        show(claims)
     if missing:
         raise UserError("missing " + "\n  and ".join(missing))
 
 
 def target(name: str, overrides: Sequence[str]) -> Path:
     """results/figures/<scale>/fig<name>, with the runs' id where more than the scale was chosen."""
-    runs = expand(f"experiment={figure(name).experiments[0]}", *overrides)
-    explores = any(not word.startswith(("scale=", "results=", "data.dir=")) for word in overrides)
+    _, words = fits.asked(name, overrides)
+    runs = fits.expand(*next(iter(words.values())))
     plain = path(runs[0].experiment.results, runs[0].experiment.scale.name, name)
-    return plain.with_name(f"{plain.name}-{grid_id(runs)}") if explores else plain
+    return plain.with_name(f"{plain.name}-{grid_id(runs)}") if explored(overrides) else plain
+
+
+def explored(overrides: Sequence[str]) -> list[str]:
+    """The words that choose more than the scale and where things are."""
+    return [word for word in overrides if key(word) not in ("scale", "results", "data.dir")]
+
+
+def key(word: str) -> str:
+    return word.lstrip("+").partition("=")[0]
 
 
 def path(results: str | Path, scale: str, name: str) -> Path:
@@ -48,18 +65,26 @@ def path(results: str | Path, scale: str, name: str) -> Path:
     return Path(results) / "figures" / scale / stem
 
 
+def drawing(shown: Gathered, overrides: Sequence[str] = ()) -> panels.Picture:
+    """The figure, with what was asked below it: the scale, and the words of an exploration."""
+    picture = shown.figure.draw(shown.records)
+    words = [word for word in explored(overrides) if key(word) != "data.path"]
+    panels.caption(picture, " ".join([f"scale={shown.scale}", *words]))
+    return picture
+
+
 def save(shown: Gathered, to: Path) -> None:
     """Write PNG and PDF."""
-    panels.save(shown.figure.draw(shown.records), to, " ".join(shown.runs()))
+    panels.save(drawing(shown), to, shown.about())
 
 
 def picture(shown: Gathered, to: Path) -> Path:
-    """The figure's PNG; drawn unless the one that is there shows these very runs.
+    """The figure's PNG; drawn unless the one that is there shows these very rows.
 
     `draw` always draws: after a change of how a figure looks, `ntkrepro figures` comes first.
     """
     png = to.with_name(f"{to.name}.png")
-    if panels.runs_of(png) != " ".join(shown.runs()):
+    if panels.about(png) != shown.about():
         save(shown, to)
     return png
 
@@ -70,8 +95,9 @@ def span(claim: Claim) -> str:
 
 def show(claims: list[Claim]) -> None:
     """The claims in the terminal, two lines each."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     for c in claims:
         word = f"[{COLOURS.get(c.verdict, 'yellow')}]{c.verdict}[/]"
-        console.print(f"  {c.id}: {word}; {c.value:.4g} ({span(c)}), holds when {c.threshold}")
-        console.print(f"     {c.statement} ({c.source})", style="dim")
+        value = f"{c.value:.4g} ({span(c)}), holds when {escape(c.threshold)}"
+        console.print(f"  {escape(c.id)}: {word}; {value}")
+        console.print(f"     {escape(c.statement)} ({escape(c.source)})", style="dim")

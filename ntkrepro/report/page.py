@@ -15,7 +15,7 @@ from ntkrepro.claims.claim import FAILED, REPRODUCED, UNCHECKABLE, Claim
 from ntkrepro.config.compose import compose
 from ntkrepro.config.identity import Run
 from ntkrepro.errors import UserError
-from ntkrepro.figures import gather, save
+from ntkrepro.figures import fits, gather, save
 from ntkrepro.figures.catalog import FIGURES, OURS, figure
 from ntkrepro.figures.gather import Gathered
 from ntkrepro.figures.save import span
@@ -77,7 +77,7 @@ def runs(overrides: Sequence[str]) -> list[Run]:
     """Every run that the report shows. Raises UserError as `report` does."""
     refuse_unknown(overrides)
     needed = dict.fromkeys(e for name in NAMES for e in figure(name).experiments)
-    return [run for e in needed for run in gather.expand(f"experiment={e}", *overrides)]
+    return [run for e in needed for run in fits.expand(f"experiment={e}", *overrides)]
 
 
 def table(gathered: list[Gathered]) -> Checked:

@@ -96,7 +96,7 @@ def test_8_turns_around(computed):
     by_data = computed(*words, "data.train=4,16,64", "model.width=256", "seed=range(0,4)")
 
     def other_than(verdict, by_width, by_data):
-        own, custom = catalog.figure("8"), catalog.figure("custom")
+        own, custom = catalog.figure("8"), catalog.figure("custom").several
         panes = dict.fromkeys(own.experiments, by_width) | {"rmse_fc_data": by_data}
         claims = [*own.claims(panes), *custom.claims({"digits": by_width})]
         return [c for c in claims if c.verdict != verdict]

@@ -153,8 +153,9 @@ def test_a_figure_of_parts_shows_those_that_are_there(record, tmp_path):
     assert told == ["rmse_fc_data", "rmse_cnn", "rmse_wrn"]
     (shown,) = gather.gather(["8"], here)
     assert {claim.id for claim in shown.claims} == {"8a L=1", "8a L=2"}
-    drawn = [len(ax.lines) > 0 for ax in shown.figure.draw(shown.records).axes]
-    assert drawn == [True, False, False, False]
+    picture = shown.figure.draw(shown.records)
+    assert [len(ax.lines) > 0 for ax in picture.axes] == [True]
+    assert "Not run: rmse_fc_data, rmse_cnn, rmse_wrn" in picture.get_supxlabel()
     assert (tmp_path / "figures/smoke/fig8.png").exists()
 
 
@@ -205,13 +206,15 @@ def test_a_figure_over_no_time_is_refused(record, tmp_path):
 def test_a_figure_of_outputs_is_refused_where_they_were_not_kept(tmp_path):
     words = ["scale=smoke", "log.examples=false", f"results={tmp_path}"]
     compute(compose(words))
-    with pytest.raises(UserError, match=r"log\.examples=false: run \w+ has no single outputs"):
+    with pytest.raises(UserError, match=r"log\.examples=false: run \w+ has no output"):
         save.draw(["digits"], words)
 
 
 def test_claims_are_printed_in_full(capsys):
     """On a line however narrow the output is."""
-    what = "Network and linearization agree on all that was ever measured: largest gap of any of it"
+    what = (
+        "Network and linearization agree on all that was ever [/red] measured: the gap of {0} :x:"
+    )
     save.show([Claim("4x", what, "Figure 4", 0.123456, (0.1, 0.2), below(1), checkable=False)])
     printed = capsys.readouterr().out
     for words in ("4x", "0.1235", "0.1 to 0.2", "< 1", UNCHECKABLE, f"{what} (Figure 4)"):

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from ntkrepro.config.compose import expand
 from ntkrepro.errors import UserError
 from ntkrepro.figures import fig1, gather, save
 from ntkrepro.figures.catalog import figure
-from ntkrepro.figures.gather import Gathered
 from ntkrepro.records import store
 from ntkrepro.report import page
 
@@ -136,7 +136,7 @@ def test_a_picture_is_drawn_anew_only_if_it_shows_other_runs(embedded, tmp_path,
     (shown,) = gather.gather(["S3"], embedded)
     some = {"kernel_convergence": list(shown.runs().values())[:4]}
     place = tmp_path / "figS3"
-    first = save.picture(Gathered("S3", shown.figure, some, []), place).read_bytes()
+    first = save.picture(replace(shown, records=some), place).read_bytes()
     second = save.picture(shown, place).read_bytes()
     assert first != second
     monkeypatch.setattr(save, "save", lambda *_: pytest.fail("drawn again"))
@@ -190,7 +190,7 @@ def test_claims_of_every_scale_with_records_have_a_table(embedded, tmp_path, cap
 def test_a_poster_reading_stands_at_the_papers_scale_alone(embedded, tmp_path):
     """Of records that pass for the paper's."""
     (shown,) = gather.gather(["S3"], embedded)
-    read = Gathered("S3", shown.figure._replace(poster="Slope: a half."), shown.records, [])
+    read = replace(shown, figure=shown.figure._replace(poster="Slope: a half."))
     for scale in ("paper", "laptop"):
         text = Parsed(page.html([read], tmp_path, scale, [f"scale={scale}"])).text["figure-S3"]
         assert ("Slope: a half." in text) == (scale == "paper")

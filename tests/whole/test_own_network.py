@@ -121,7 +121,7 @@ def test_the_figure_of_a_grid_is_its_slope_in_width(here, capsys):
     several = words("Pair", "data.train=8,16", "log.kernel=false")
     for point in expand(several):
         compute(point)
-    with pytest.raises(UserError, match=r"may differ in model\.width and seed alone"):
+    with pytest.raises(UserError, match=r"data\.train=8,16: .* differ in model\.width, seed alone"):
         save.draw(["custom"], several)
 
 
