@@ -23,6 +23,7 @@ def draw(records: dict[str, list[Record]]) -> panels.Picture:
         "Figure 2: relative Frobenius change during training, "
         f"{panels.data_set(runs[0])}, {panels.loss(runs[0])}, {network}",
         "Against width: root mean square over seeds; on the way: the first seed",
+        height=3.3,
         legends=3,
     )
     weights(axes[0, 0], runs)

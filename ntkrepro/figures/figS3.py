@@ -17,7 +17,7 @@ def shallow(records: dict[str, list[Record]]) -> list[Record]:
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
     runs = shallow(records)
     title = f"Figure S3: {panels.initial_kernels(runs[0])}"
-    figure, axes = panels.grid(1, 2, title, panels.BANDS.format("bands"))
+    figure, axes = panels.grid(1, 2, title, panels.BANDS.format("bands"), height=3.3)
     for ax, kernel in zip(axes[0], ("ntk", "nngp"), strict=True):
         panels.kernel_error(ax, runs, kernel, runs[0].config["model"]["depth"])
     panels.beside(axes[0, -1])
