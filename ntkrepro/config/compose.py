@@ -68,8 +68,12 @@ def identify(experiment: Experiment) -> None:
     """
     model, data = experiment.model, experiment.data
     for key, part, found in (
-        ("model", model, digests.of_factory(model.factory) if model.factory else None),
-        ("data", data, digests.of_data(data.path) if data.path else None),
+        (
+            "model",
+            model,
+            digests.of_factory(model.factory, model.files) if model.factory else None,
+        ),
+        ("data", data, digests.of_file("data.path", data.path) if data.path else None),
     ):
         if part.digest not in (None, found):
             raise UserError(f"{key}.digest={part.digest}: must be left out, or be {found}")

@@ -3,8 +3,9 @@
 import ast
 import hashlib
 import os
+import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,13 +13,25 @@ from pathlib import Path
 from ntkrepro.errors import UserError
 
 
-def of_data(path: str) -> str:
-    """Digest of a file's content. Raises UserError where it can't be read."""
+def regular(key: str, path: str) -> os.stat_result:
+    """A device or a pipe is never opened: it may have no end. Raises UserError."""
     try:
         about = os.stat(path)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{key}={path}: {why}; give the path of a file") from error
+    if not stat.S_ISREG(about.st_mode):
+        raise UserError(f"{key}={path}: must be a regular file")
+    return about
+
+
+def of_file(key: str, path: str) -> str:
+    """Digest of a file's content. Raises UserError where it can't be read."""
+    about = regular(key, path)
+    try:
         return _of_file(path, about.st_size, about.st_mtime_ns)
     except OSError as error:
-        raise UserError(f"data.path={path}: {error.strerror}; give the path of a file") from error
+        raise UserError(f"{key}={path}: {error.strerror}; give the path of a file") from error
 
 
 @lru_cache
@@ -28,15 +41,18 @@ def _of_file(path: str, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def of_factory(factory: str) -> str:
-    """Digest of the source of MODULE:NAME: the module's file and whatever it imports beside it.
+def of_factory(factory: str, read: Iterable[str] = ()) -> str:
+    """Digest of the source of MODULE:NAME: the module's file and whatever it imports beside it; and
+    of the files that it is said to `read`.
 
     Found by reading, nothing is imported. Installed packages other than its own don't count, nor
-    does `ntkrepro`. Raises UserError where there is no such module.
+    does `ntkrepro`. Raises UserError where there is no such module, or no such file.
     """
     digest = hashlib.sha256()
     for name, path in sorted(files(factory).items()):
         digest.update(f"{name}\n".encode() + path.read_bytes())
+    for own in read:
+        digest.update(f"{of_file('model.files', own)}\n".encode())
     return digest.hexdigest()[:16]
 
 

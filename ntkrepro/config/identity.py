@@ -14,7 +14,7 @@ from ntkrepro.config.schema import Experiment
 RECORDS_VERSION = 2  # bump by hand when the same config would give different records
 
 # where, under which name and in which portions, not what
-LABELS = {"name", "scale", "results", "data.dir", "data.path", "sweep"}
+LABELS = {"name", "scale", "results", "data.dir", "data.path", "model.files", "sweep"}
 LABELS |= {"checkpoint", "pack", "workers"}
 HASHED_AS = {"data.points": "data.path"}  # a key's first name: a renamed key keeps stored runs
 
@@ -103,5 +103,5 @@ def as_dict(experiment: Experiment) -> dict[str, Any]:
         return {k: v.name if isinstance(v, Enum) else v for k, v in items}
 
     out: Any = asdict(experiment, dict_factory=plain)
-    del out["data"]["dir"], out["data"]["path"]
+    del out["data"]["dir"], out["data"]["path"], out["model"]["files"]
     return {key: value for key, value in out.items() if key not in LABELS - {"name", "scale"}}

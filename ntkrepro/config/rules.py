@@ -86,6 +86,7 @@ USES = {  # what is not here decides something everywhere, or has a rule of its 
             Use("data.name=gaussian", lambda e: e.data.name is DataSet.gaussian),
             "data.dim data.seed",
         ),
+        (of_architectures({Architecture.custom}), "model.files"),
         (of_architectures(POOLED), "model.pool"),
         (of_architectures(NORMALIZED), "model.norm"),
         (FLOW, "linearized.flow"),

@@ -171,7 +171,8 @@ class Model:
     pool: Pool = Pool.gap  # of a cnn
     norm: Normalization = Normalization.batch  # of a wrn
     factory: str | None = None  # of a custom network: MODULE:NAME
-    digest: str | None = None  # of its source files; filled in
+    files: list[str] = field(default_factory=list)  # that its code reads
+    digest: str | None = None  # of its source files, and of these; filled in
 
 
 @dataclass

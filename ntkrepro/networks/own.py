@@ -78,7 +78,8 @@ def load(factory: str, digest: str | None) -> Any:
     """The object that MODULE:NAME names."""
     module, _, name = factory.partition(":")
     if LOADED.setdefault(module, digest) != digest:
-        raise refused(factory, f"{module} has changed since it was imported; start again")
+        what = f"{module}, or one of model.files,"
+        raise refused(factory, f"{what} has changed since it was imported; start again")
     target = call(factory, f"importing {module}", partial(import_module, module))
     if not hasattr(target, name):
         names = [n for n, value in vars(target).items() if callable(value)]

@@ -1,5 +1,6 @@
 """The content of a user's files names a record: of data, and of a network's source."""
 
+import os
 import shutil
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from ntkrepro.config.compose import compose
+from ntkrepro.config.identity import as_dict
 from ntkrepro.errors import UserError
 from tests.own import ARRAYS, NETS, npz, words
 
@@ -63,3 +65,36 @@ def test_a_file_that_cannot_be_read_or_is_another_is_told(here, overrides, told)
     (here / "broken.py").write_text("def f(:")
     with pytest.raises(UserError, match=told):
         compose(overrides)
+
+
+def test_what_a_network_reads_names_the_record_by_its_content(here):
+    for name, text in (("weights.npz", "1"), ("copy.npz", "1"), ("vocabulary.txt", "2")):
+        (here / name).write_text(text)
+
+    def composed(*files):
+        return compose(words("Pair", f"model.files=[{','.join(map(str, files))}]"))
+
+    plain, one, both = composed(), composed("weights.npz"), composed("weights.npz,vocabulary.txt")
+    assert plain.id == compose(words("Pair")).id
+    assert len({plain.id, one.id, both.id}) == 3
+    assert composed("copy.npz").id == composed(here / "weights.npz").id == one.id
+    assert "weights.npz" not in str(as_dict(one.experiment))
+    (here / "weights.npz").write_text("3")
+    assert composed("weights.npz").id != one.id
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("none.npz", "No such file or directory; give the path of a file"),
+        (".", "must be a regular file"),
+        ("/dev/zero", "must be a regular file"),
+        ("pipe", "must be a regular file"),
+    ],
+)
+def test_what_a_network_cannot_have_read_is_refused(here, path, told):
+    os.mkfifo(here / "pipe")
+    with pytest.raises(UserError, match=f"model.files={path}: {told}"):
+        compose(words("Pair", f"model.files=[{path}]"))
+    with pytest.raises(UserError, match=r"model\.files=.*: must be \[\], or left out: it is for"):
+        compose([f"model.files=[{path}]"])

@@ -82,5 +82,5 @@ def test_a_network_that_changed_after_its_import_is_not_run(here):
     """Python would run the old one under the new one's name."""
     build("Pair")
     (here / "nets.py").write_text(NETS + "# edited\n")
-    with pytest.raises(UserError, match="nets has changed since it was imported; start again"):
+    with pytest.raises(UserError, match="has changed since it was imported; start again"):
         build("Pair")
