@@ -97,10 +97,15 @@ def _per_image(x: np.ndarray) -> np.ndarray:
     return centred / np.where(std > 0, std, 1)
 
 
+def _global(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean, std = train.mean(), train.std() or 1
+    return (train - mean) / std, (test - mean) / std
+
+
 Pair = tuple[np.ndarray, np.ndarray]
 NORMALIZE: dict[str, Callable[[np.ndarray, np.ndarray], Pair]] = {  # inputs of both splits
     "image": lambda a, b: (_per_image(a), _per_image(b)),
-    "global": lambda a, b: ((a - a.mean()) / a.std(), (b - a.mean()) / a.std()),
+    "global": _global,
     "none": lambda a, b: (a, b),
 }
 
@@ -117,7 +122,7 @@ def subspace(x_train: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.nd
         return x_train, x_test
     r = np.asarray(np.linalg.qr(x.T, mode="r")).T
     sizes = np.linalg.norm(r, axis=0)
-    r = r[:, sizes > 1e-10 * sizes.max()]
+    r = r[:, sizes >= 1e-10 * sizes.max()]
     return r[: len(x_train)], r[len(x_train) :]
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ntkrepro.config.schema import Data, DataSet
+from ntkrepro.config.schema import Data, DataSet, Normalize
 from ntkrepro.data import npz
 from ntkrepro.data.inputs import (
     TARGETS,
@@ -86,6 +86,9 @@ def gaussian(data: Data) -> tuple[Images, Images]:
 def own_arrays(data: Data) -> tuple[Images, Images]:
     """The user's own, by class or with targets as they are."""
     arrays = npz.read(data.path or "")
+    if arrays.x_train.dtype == np.uint8 and data.normalize is Normalize.none:
+        why = "x_train is uint8, pixels from 0 to 255; or store floats, which are taken as they are"
+        raise UserError(f"data.normalize=none: must be image or global, as {why}")
     y_train, y_test, names = arrays.y_train, arrays.y_test, np.empty(0)
     if arrays.has_classes:
         names, labels = np.unique(np.concatenate([y_train, y_test]), return_inverse=True)

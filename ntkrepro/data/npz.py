@@ -1,11 +1,22 @@
-"""A data set of the user's own: one .npz file of x_train, y_train, x_test, y_test."""
+"""A data set of the user's own: one .npz file of x_train, y_train, x_test, y_test.
+
+What a file declares is looked at before anything of it is unpacked: it may be damaged, or hostile.
+"""
 
 import zipfile
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import IO, NamedTuple
 
 import numpy as np
+import psutil
+from numpy.lib import format as npy
 
-from ntkrepro.errors import UserError
+from ntkrepro.config.digests import regular
+from ntkrepro.errors import UserError, first_line
+
+LARGEST = 1e15  # whose squares float32 can sum
 
 
 class Arrays(NamedTuple):
@@ -23,16 +34,10 @@ class Arrays(NamedTuple):
 
 def read(path: str) -> Arrays:
     """The arrays of a file. Raises UserError, naming the array, where they can't be meant."""
-    try:
-        with np.load(path) as file:
-            missing = [name for name in Arrays._fields if name not in file]
-            if missing:
-                raise refused(path, f"has no {missing[0]}; it needs {', '.join(Arrays._fields)}")
-            arrays = Arrays(*(numbers(path, name, file[name]) for name in Arrays._fields))
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise refused(
-            path, f"is no .npz file of numbers ({error}); numpy.savez writes one"
-        ) from error
+    regular("data.path", path)
+    with told(path), zipfile.ZipFile(path) as file:
+        refuse_declared(path, file)
+        arrays = Arrays(*(numbers(path, name, unpack(file, name)) for name in Arrays._fields))
     for split in ("train", "test"):
         refuse_split(path, split, getattr(arrays, f"x_{split}"), getattr(arrays, f"y_{split}"))
     for a, b in (("x_train", "x_test"), ("y_train", "y_test")):
@@ -43,12 +48,59 @@ def read(path: str) -> Arrays:
     return arrays
 
 
+@contextmanager
+def told(path: str) -> Iterator[None]:
+    """What zipfile, its decompressors and NumPy raise on what is no such file, in one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        why = f"is no .npz file of numbers ({first_line(error)}); numpy.savez writes one"
+        raise refused(path, why) from error
+
+
+def refuse_declared(path: str, file: zipfile.ZipFile) -> None:
+    """From the zip's directory and the arrays' headers alone: what lacks, lies or doesn't fit."""
+    size, memory = 0, psutil.virtual_memory().total
+    for name in Arrays._fields:
+        if f"{name}.npy" not in file.namelist():
+            raise refused(path, f"has no {name}; it needs {', '.join(Arrays._fields)}")
+        with file.open(f"{name}.npy") as member:
+            shape, dtype = header(member)
+            there = file.getinfo(f"{name}.npy").file_size - member.tell()
+        if dtype.kind not in "biuf":
+            raise refused(path, f"{name} is {dtype}: must be of numbers")
+        if there != prod(shape) * dtype.itemsize:
+            raise refused(path, f"{name} says {dtype} {list(shape)} and has {there} bytes: damaged")
+        size += prod(shape) * max(dtype.itemsize, np.dtype(float).itemsize)
+    if size > memory:
+        needs = f"needs {size / 2**30:.3g} GiB, and there are {memory / 2**30:.3g}"
+        raise refused(path, f"{needs}; take fewer examples")
+
+
+def header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype. Raises ValueError where it is no array of numbers."""
+    if (version := npy.read_magic(member)) != (1, 0):  # a later one's header may be of any length
+        raise ValueError(f"an array of format {version}")
+    shape, _, dtype = npy.read_array_header_1_0(member)
+    return shape, dtype
+
+
+def unpack(file: zipfile.ZipFile, name: str) -> np.ndarray:
+    with file.open(f"{name}.npy") as member:
+        return npy.read_array(member, allow_pickle=False)
+
+
 def numbers(path: str, name: str, array: np.ndarray) -> np.ndarray:
     """Finite; y as integers where it is of whole numbers by its type, else float64."""
-    if array.dtype.kind not in "biuf":
-        raise refused(path, f"{name} is {array.dtype}: must be of numbers")
-    if not np.isfinite(array).all():
+    if array.size == 0:
+        raise refused(path, f"{name} is {of(array)}: must not be empty")
+    largest = max(-float(array.min()), float(array.max()))
+    if not np.isfinite(largest):
         raise refused(path, f"{name} has values that are not finite")
+    if largest > LARGEST:
+        raise refused(path, f"{name} has values of {largest:.3g}: must be up to {LARGEST:g}")
     if name.startswith("y"):
         return array.astype(float if array.dtype.kind == "f" else int)
     return array
