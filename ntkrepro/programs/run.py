@@ -87,7 +87,9 @@ def compute_pack(
     experiment = pack[0].experiment
     program = PROGRAMS[experiment.program]
     with numerics(experiment):
-        refuse_too_large(experiment, program.needs(shapes(pack[0])))
+        setup = shapes(pack[0])
+        program.models(setup)  # refuses what the sizes alone rule out, before any data are read
+        refuse_too_large(experiment, program.needs(setup))
         results = program.run(pack, say, tick)
     seconds = round((time.perf_counter() - began) / len(pack), 3)
     outcomes: list[Outcome] = []

@@ -8,6 +8,7 @@ from ntkrepro.claims import trajectories
 from ntkrepro.config import identity
 from ntkrepro.config.compose import compose
 from ntkrepro.config.schema import Log, Optimizer
+from ntkrepro.data import load
 from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.figures.save import draw
 from ntkrepro.programs import setup
@@ -148,6 +149,14 @@ def test_the_flow_is_near_the_steps_with_and_without_a_stored_kernel(tmp_path, m
 def test_a_flow_of_minibatches_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"linearized\.flow=true.*optimizer\.batch=null"):
         run(tmp_path, "linearized.flow=true", "optimizer.batch=4")
+
+
+@pytest.mark.parametrize("space", ["function", "both"])
+def test_a_kernel_too_large_is_refused_before_the_data_are_read(tmp_path, monkeypatch, space):
+    monkeypatch.setattr(load, "load", None)
+    words = ("data.name=cifar10", "data.classes=[]", "data.targets=onehot", "data.train=50000")
+    with pytest.raises(UserError, match=rf"linearized\.space={space}: the kernel of .* = 500000"):
+        run(tmp_path, *words, "model.width=8", f"linearized.space={space}")
 
 
 def test_loss_is_measured_on_the_first_train_points(tmp_path):
