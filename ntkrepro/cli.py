@@ -3,15 +3,13 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
 
 from ntkrepro import signals
 from ntkrepro.errors import RunFailed, UserError
 
+TYPE_CHECKING = False  # typing's own takes half of the time of `ntkrepro --help`
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Callable
 
     from omegaconf import DictConfig
 
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 a run failed, 2 bad input; 128 + what signal ended it."""
+    for stream in (sys.stdout, sys.stderr):  # an ASCII terminal, or a name that is no UTF-8
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         try:
             code = answer(sys.argv[1:] or ["--help"])
@@ -53,82 +53,136 @@ def answer(words: list[str]) -> int:
 
 
 def dispatch(command: str, *words: str) -> None:
-    """To the subcommand, which gets its words as a list; those of `run` are left to Hydra."""
+    """To the subcommand, which gets its words as a list, and of its options those that it takes."""
     if command in ("-sc", "--shell-completion"):
         return complete(list(words))
-    command = "--help" if command == "help" else command
-    if command not in COMMANDS and not command.startswith("-"):
-        raise UserError(f"{command}: no such command; one of {', '.join(COMMANDS)}")
-    options = [word for word in (command, *words) if word.startswith("-")]
-    if command == "run" or not options:
-        return COMMANDS[command].call(list(words))
-    given, _ = parsed([command, *words])
-    if given.version:
+    if command in ("help", "-h", "--help"):
+        return print(help_of_all())
+    if command == "--version":
         from importlib.metadata import version
 
         return print(f"ntkrepro {version('ntkrepro')}")
-    wrong = [word for word in options if word not in MULTIRUN or command not in COMMANDS]
-    if wrong:
-        raise UserError(f"{' '.join(wrong)}: no such option; ntkrepro --help")
-    return COMMANDS[command].call([word for word in words if word not in MULTIRUN])
+    if command not in COMMANDS:
+        kind = "option" if command.startswith("-") else "command"
+        raise UserError(f"{command}: no such {kind}; one of {', '.join(COMMANDS)}; ntkrepro --help")
+    given, rest = options_of(command, list(words))
+    if "help" in given:
+        return print(help_of(command))
+    if folder := given.pop("config_dir", ""):
+        from ntkrepro.config import catalog
+
+        catalog.use(folder)
+    COMMANDS[command].call(rest, **given)
 
 
-def parsed(words: list[str]) -> "tuple[argparse.Namespace, list[str]]":
-    """By argparse, which writes the help of all commands and of each; and what it doesn't know."""
-    import argparse
+def options_of(command: str, words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """The options among a command's words, by the names of their parameters, and the others."""
+    known = {short: name for name, (short, *_) in OPTIONS.items()} | {n: n for n in OPTIONS}
+    given, rest, todo = {}, [], iter(words)
+    for word in todo:
+        option, equals, value = word.partition("=")
+        name = known.get(option, "")
+        if not word.startswith("-"):
+            rest.append(word)
+            continue
+        if name not in (*COMMANDS[command].options, "--help") or bool(equals) > bool(
+            OPTIONS[name][1]
+        ):
+            raise UserError(f"{word}: no such option; ntkrepro {command} --help")
+        if OPTIONS[name][1] and not (value := value or next(todo, "")):
+            raise UserError(f"{word}: needs {OPTIONS[name][1]}; ntkrepro {command} --help")
+        given[name.strip("-").replace("-", "_")] = value or "true"
+    return given, rest
 
-    shown = argparse.RawDescriptionHelpFormatter
-    whole = argparse.ArgumentParser(
-        "ntkrepro", description=ABOUT, epilog=COMPLETION, formatter_class=shown
-    )
-    whole.add_argument("--version", action="store_true", help="show the version and exit")
-    commands = whole.add_subparsers(title="commands", metavar="COMMAND")
-    for name, command in COMMANDS.items():
-        own = commands.add_parser(name, help=command.what, description=command.what)
-        if command.takes:
-            keys = KEYS if KV in command.takes else ""
-            own.add_argument("words", nargs="*", metavar=command.takes, help=keys)
-    return whole.parse_known_args(words)
+
+def help_of_all() -> str:
+    """What `ntkrepro --help` prints; argparse alone would take twice the time of all the rest."""
+    commands = [f"    {name:10}  {command.what}" for name, command in COMMANDS.items()]
+    usage = "usage: ntkrepro [--version] [--help] COMMAND ..."
+    return "\n".join([usage, "", ABOUT, "", "commands:", *commands, "", COMPLETION])
 
 
-def run(words: list[str]) -> None:
-    """Compute a record; with -m, each of a grid's.
+def help_of(command: str) -> str:
+    """What `ntkrepro COMMAND --help` prints."""
+    own = COMMANDS[command]
+    lines = [f"usage: ntkrepro {command} [OPTION ...] {f'[{own.takes} ...]' if own.takes else ''}"]
+    lines += ["", own.what, "", "options:"]
+    for name in (*own.options, "--help"):
+        short, value, what = OPTIONS[name]
+        lines.append(f"    {', '.join(filter(None, [short, name]))} {value}".ljust(36) + what)
+    if command == "run":
+        from ntkrepro.config import catalog, keys
 
-    Hydra's grammar: -m sweeps over a,b,c and the experiment's own sweep; --cfg job shows the
-    config; --help all keys. A failing point doesn't keep the others from being computed. --force
-    computes again what is there.
+        lines += ["", catalog.listing(), "", f"keys (also in {KEYS_PAGE}):", keys.table()]
+    elif KV in own.takes:
+        lines += ["", KEYS]
+    return "\n".join(lines)
+
+
+def run(
+    words: list[str],
+    multirun: str = "",
+    force: str = "",
+    cfg: str = "",
+    package: str = "",
+    resolve: str = "",
+) -> None:
+    """Compute a record; with `multirun`, each of a grid's; or show a config.
+
+    A failing point doesn't keep the others from being computed. With `force` what is there is
+    computed again.
     """
-    from ntkrepro.config import compose
+    from functools import partial
+
+    from ntkrepro.config import catalog, compose
+    from ntkrepro.config.words import split_hydra
     from ntkrepro.records import store
     from ntkrepro.sweep.attempt import Attempt
     from ntkrepro.sweep.walk import refuse_missing, walk
 
-    command, force = ["ntkrepro", "run", *words], FORCE in words
-    words = [word for word in words if word != FORCE]
-    compose.refuse_unknown(words)
-    flags = {word for word in words if word.startswith("-")}
-    if not flags or not flags <= set(MULTIRUN):
-        composed: list[DictConfig] = []
-        hydra_main(words, composed.append)
-        for config in composed:
-            one = compose.to_run(config)
-            failed = walk([one], Attempt.begin([one], command, force))
-            store.remove_empty_folders(one)
-            for error in failed.values():
-                raise error
+    hydra, overrides = split_hydra(words)
+    if cfg or package or resolve:
+        return show_config(words, multirun, cfg, package, resolve)
+    options = [option for option, given in (("-m", multirun), (FORCE, force)) if given]
+    command = ["ntkrepro", "run", *options, *words]
+    if not multirun:
+        if hydra:
+            raise UserError(f"{hydra[0]}: starts the processes of a grid; add -m")
+        one = compose.compose(overrides)
+        failed = walk([one], Attempt.begin([one], command, bool(force)))
+        store.remove_empty_folders(one)
+        for error in failed.values():
+            raise error
         return
-    overrides = [word for word in words if word not in flags]
-    hydra = [word for word in overrides if word.lstrip("+~").startswith("hydra")]
-    overrides = [word for word in overrides if word not in hydra]
     runs, told = compose.expand(overrides), {}
-    attempt = Attempt.begin(runs, command, force, shared=bool(hydra))
+    attempt = Attempt.begin(runs, command, bool(force), shared=bool(hydra))
     if hydra:
-        launch(runs, hydra, partial(worker, words=overrides, attempt=attempt))
+        grid = partial(worker, words=overrides, attempt=attempt, folders=catalog.OWN)
+        launch(runs, hydra, grid)
     else:
         told = walk(runs, attempt)
     refuse_missing(runs, attempt, told)
     if hydra:
         print(f"all {len(runs)} points are there")
+
+
+def show_config(words: list[str], multirun: str, cfg: str, package: str, resolve: str) -> None:
+    """By Hydra, which also shows its own part."""
+    from ntkrepro.config import catalog
+    from ntkrepro.config.words import read, refuse_sweeps, refuse_unknown
+
+    if multirun:
+        raise UserError("--cfg shows the config of one run; leave out -m")
+    if cfg not in ("job", "hydra", "all"):
+        raise UserError(f"--cfg {cfg}: must be job, hydra or all")
+    if package and not package.startswith("hydra"):
+        refuse_unknown(package)
+    refuse_sweeps(read(words))
+    options = ["--cfg", cfg, *(["--package", package] if package else [])]
+    options += ["--resolve"] if resolve else []
+    for folder in catalog.OWN:
+        options += ["--config-dir", str(folder)]
+    hydra_main([*options, *words], lambda composed: None)
 
 
 def launch(runs: "list[Run]", hydra: list[str], job: "Job") -> None:
@@ -148,11 +202,15 @@ def quoted(text: str) -> str:
     return QuotedString(text.replace("${", "\\${"), Quote.single).with_quotes()
 
 
-def worker(composed: "DictConfig", words: list[str], attempt: "Attempt") -> None:
+def worker(
+    composed: "DictConfig", words: list[str], attempt: "Attempt", folders: list[str]
+) -> None:
     """One of the processes on a grid. What fails is told at the end by who started it."""
+    from ntkrepro.config import catalog
     from ntkrepro.config.compose import expand
     from ntkrepro.sweep.walk import walk
 
+    catalog.OWN[:] = folders
     try:
         walk(expand(words), attempt)
     except signals.Stopped:
@@ -180,7 +238,7 @@ def hydra_main(arguments: list[str], job: "Job") -> None:
     try:
         entry(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(compose.explain(error, arguments)) from error
+        raise UserError(compose.explain(error)) from error
     except BrokenPipeError:
         raise
     except OSError as error:  # hydra.sweep.dir
@@ -204,7 +262,7 @@ def from_launcher(error: Exception) -> bool:
     return any(name.startswith("hydra_plugins.") for name in frames)
 
 
-def plan(words: list[str]) -> None:
+def plan(words: list[str], multirun: str = "") -> None:
     """What a run, or a sweep, will cost: FLOPs, memory, time, before it runs."""
     from ntkrepro.config.compose import expand
     from ntkrepro.plan.table import report
@@ -212,7 +270,7 @@ def plan(words: list[str]) -> None:
     print(report(expand(words)))
 
 
-def status(words: list[str]) -> None:
+def status(words: list[str], multirun: str = "") -> None:
     """What is done, running (where, since when), failed (why) and missing."""
     from ntkrepro.config.catalog import experiments
     from ntkrepro.config.compose import expand
@@ -221,13 +279,24 @@ def status(words: list[str]) -> None:
     refuse = [word for word in words if "=" not in word]
     if refuse:
         raise UserError(f"status {refuse[0]}: takes KEY=VALUE, as run does")
-    named = any(word.startswith("experiment=") for word in words)
-    for own in [()] if named else [(f"experiment={name}",) for name in experiments()]:
-        for group in by_experiment(expand([*words, *own])):
-            print(table(group))
+    if any(word.lstrip("+").startswith("experiment=") for word in words):
+        asked = {"": words}
+    else:
+        asked = {name: [*words, f"experiment={name}"] for name in experiments()}
+    refused = {}
+    for name, own in asked.items():
+        try:
+            for group in by_experiment(expand(own)):
+                print(table(group))
+        except UserError as error:
+            refused[name] = str(error)
+    if len(refused) == len(asked):  # what is wrong is the words themselves
+        raise UserError(next(iter(refused.values())))
+    for name, why in refused.items():
+        print(f"{name}: none; {why}")
 
 
-def figures(words: list[str]) -> None:
+def figures(words: list[str], multirun: str = "") -> None:
     """Draw figures from records (all, if none is named) and check the paper's claims."""
     from ntkrepro.figures.save import draw
 
@@ -279,8 +348,8 @@ def data(words: list[str]) -> None:
     from ntkrepro.data import load, tfds
 
     folders = [word.partition("=")[2] for word in words if word.startswith("data.dir=")]
-    where = folders[0] if folders else None
-    asked = [word for word in words if "=" not in word]
+    where = folders[-1] if folders else None
+    asked = [word for word in words if not word.startswith("data.dir=")]
     if not asked:
         print(f"TFDS folder: {tfds.folder(where)}")
         for line in load.status(where):
@@ -293,42 +362,63 @@ def data(words: list[str]) -> None:
 
 def complete(arguments: list[str]) -> None:
     """Hydra's shell completion, for the words after `run`."""
+    if arguments not in ([f"{verb}={shell}"] for verb in VERBS for shell in SHELLS):
+        raise UserError(f"-sc takes {'|'.join(VERBS)}=SHELL, with {', '.join(SHELLS)}")
     line = os.environ.get("COMP_LINE", "")
     if line.startswith("ntkrepro run"):
         os.environ["COMP_LINE"] = line.replace("ntkrepro run", "ntkrepro", 1)
-        os.environ["COMP_POINT"] = str(int(os.environ.get("COMP_POINT", len(line))) - len(" run"))
-    elif line:
+        point = os.environ.get("COMP_POINT", "")
+        at = int(point) if point.isdecimal() else len(line)
+        os.environ["COMP_POINT"] = str(max(at - len(" run"), 0))
+    elif line or arguments[0].startswith("query"):
         begun = line.split(" ")[-1]
         print(" ".join(name for name in COMMANDS if name.startswith(begun)))
         return
     hydra_main(["-sc", *arguments], lambda composed: None)
 
 
-class Command(NamedTuple):
-    """A subcommand, the words that it takes, and what it does."""
+class Command:
+    """A subcommand, the words and the options that it takes, and what it does."""
 
-    call: Callable[[list[str]], None]
-    takes: str
-    what: str
+    def __init__(self, call: "Callable[..., None]", takes: str, what: str, *options: str) -> None:
+        self.call, self.takes, self.what, self.options = call, takes, what, options
 
 
-KV = "KEY=VALUE"
+FORCE = "--force"
+OPTIONS = {  # its short name, what it needs, what it does
+    "--multirun": ("-m", "", "every point of what the words and the experiment sweep"),
+    FORCE: ("", "", "compute again what is there"),
+    "--cfg": ("-c", "job|hydra|all", "show the config, and run nothing"),
+    "--package": ("-p", "KEY", "of --cfg: that part alone"),
+    "--resolve": ("", "", "of --cfg: with values in place of ${...}"),
+    "--config-dir": ("-cd", "FOLDER", "experiments of your own: FOLDER/experiment/NAME.yaml"),
+    "--help": ("-h", "", "show this"),
+}
+KV, GRID = "KEY=VALUE", ("--multirun", "--config-dir")
 COMMANDS = {
     "run": Command(
-        run, KV, "compute a record (Hydra's grammar: -m sweeps, --force reruns, --help: all keys)"
+        run,
+        KV,
+        "compute a record (Hydra's grammar: -m sweeps, --help shows all keys)",
+        *GRID,
+        *(FORCE, "--cfg", "--package", "--resolve"),
     ),
-    "plan": Command(plan, KV, "before anything runs: FLOPs, memory, time; of a sweep, in all"),
-    "status": Command(status, KV, "what is done, running, failed, missing"),
-    "figures": Command(figures, f"FIGURE|{KV}", "draw from records, check the paper's claims"),
+    "plan": Command(
+        plan, KV, "before anything runs: FLOPs, memory, time; of a sweep, in all", *GRID
+    ),
+    "status": Command(status, KV, "what is done, running, failed, missing", *GRID),
+    "figures": Command(
+        figures, f"FIGURE|{KV}", "draw from records, check the paper's claims", *GRID
+    ),
     "report": Command(report, "scale=...", "write results/report/SCALE/ and results/claims.md"),
     "reproduce": Command(reproduce, "scale=...", "run what the report lacks, and report"),
-    "list": Command(list_all, "", "experiments and figures"),
+    "list": Command(list_all, "", "experiments and figures", "--config-dir"),
     "data": Command(
         data, "prepare NAME|data.dir=FOLDER", "what is prepared, and where; or prepare"
     ),
 }
 ABOUT = "ntkrepro: does this network train like its linearization?"
-KEYS = "experiment=NAME, scale=paper|laptop|smoke, ...; `ntkrepro run --cfg job` shows all keys"
+KEYS_PAGE = "docs/keys.md"
+KEYS = "experiment=NAME, scale=paper|laptop|smoke, ...; `ntkrepro run --help` lists all keys"
 COMPLETION = 'shell completion:  eval "$(ntkrepro -sc install=bash)"'
-MULTIRUN = ("-m", "--multirun")  # of run; plan takes it too
-FORCE = "--force"  # of run: computes what is there again
+VERBS, SHELLS = ("install", "uninstall", "query"), ("bash", "fish", "zsh")

@@ -3,30 +3,41 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
 from functools import cache
 from importlib.metadata import version
-from itertools import product
+from itertools import chain, product
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ntkrepro.config import digests
-from ntkrepro.config.catalog import configs_dir, experiments
-from ntkrepro.config.identity import Run, flat
+from ntkrepro.config import catalog, digests
+from ntkrepro.config.catalog import configs_dir
+from ntkrepro.config.identity import Run
+from ntkrepro.config.keys import KEYS
 from ntkrepro.config.rules import check, measurable
-from ntkrepro.config.schema import Experiment, Scale
+from ntkrepro.config.schema import Experiment
+from ntkrepro.config.words import (
+    Word,
+    explain,
+    leaves,
+    read,
+    refuse_many,
+    refuse_sweeps,
+)
 from ntkrepro.errors import RunFailed, UserError, first_line, nearest, warn, warn_once
 from ntkrepro.files import BLANK, MARK, cache_folder, is_whole, sealed
+
+ENOUGH = 100  # refused points after which a sweep's others aren't looked at
 
 
 @cache
@@ -82,76 +93,76 @@ def identify(experiment: Experiment) -> None:
 
 def compose(overrides: Iterable[str]) -> Run:
     """What `ntkrepro run OVERRIDES` would run. Raises UserError."""
-    return to_run(_compose(list(overrides)))
+    words = read(overrides)
+    refuse_sweeps(words)
+    return to_run(_compose([text for word in words for text in word.texts]))
 
 
 def expand(overrides: Iterable[str]) -> list[Run]:
     """Every point of what the overrides sweep (Hydra's grammar: a,b,c, range(...), several
     experiments) times the experiment's own `sweep`, without repeats.
 
-    An override of a swept key fixes it. Raises UserError.
+    The last word on a key wins, and an override of a swept key fixes it. Raises UserError.
     """
-    refuse_unknown(overrides := list(overrides))
-    register()
-    swept, fixed = _split(overrides)
-    groups = {key: words for key, words in swept.items() if key in ("experiment", "scale")}
-    values = {key: words for key, words in swept.items() if key not in groups}
+    words = read(overrides)
+    fixed = [word.texts[0] for word in words if not word.sweeps]
+    groups = [word.texts for word in words if word.sweeps and word.composes]
+    swept = [word for word in words if not (word.sweeps and word.composes)]
     out: dict[str, Run] = {}
     wrong: dict[str, None] = {}
-    for choice in product(*groups.values()):
-        words = [*choice, *fixed]
-        base = _compose([*words, *(own[0] for own in values.values())])
-        parsed = {key: [_value(word) for word in own] for key, own in values.items()}
-        for config in _points(base, parsed, overrides):
+    refused = 0
+    for choice in product(*groups):
+        for config in _points(_compose([*choice, *fixed]), swept):
             try:
                 run = to_run(config)
             except UserError as error:
                 wrong[str(error)] = None
+                refused += 1
             else:
                 out.setdefault(run.id, run)
+            if refused == ENOUGH:
+                break
     if wrong:
         raise UserError("\n  ".join(wrong))
     return list(out.values())
 
 
-def _split(overrides: list[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Swept keys with one KEY=VALUE for each value, and the other overrides."""
-    swept, fixed = {}, []
-    for word, override in zip(overrides, _parse(overrides), strict=True):
-        if override.is_sweep_override():
-            values = override.sweep_string_iterator()
-            swept[override.key_or_group] = [f"{override.key_or_group}={v}" for v in values]
-        else:
-            fixed.append(word)
-    return swept, fixed
-
-
-def _parse(words: list[str]) -> list[Override]:
-    try:
-        return OverridesParser.create().parse_overrides(words)
-    except HydraException as error:
-        raise UserError(explain(error, words)) from error
-
-
-def _value(word: str) -> Any:
-    """The value of KEY=VALUE as Hydra reads it."""
-    return _parse([word])[0].value()
-
-
-def _points(
-    base: DictConfig, swept: dict[str, list[Any]], overrides: list[str]
-) -> Iterator[DictConfig]:
-    """The points of `swept` times base.sweep: one config, updated in place, as copies cost more."""
-    plain: Any = OmegaConf.to_container(base.sweep)
+def _points(base: DictConfig, words: list[Word]) -> Iterator[DictConfig]:
+    """The points of the words' values times base.sweep: one config, updated in place, as copies
+    cost more; but a word in braces may leave what the one before set."""
+    grids = own_grids(base)
     base.sweep = []  # of a point; converting it would take as long as all the rest
-    named = {word.lstrip("+").partition("=")[0] for word in overrides}
-    for own in plain or [{}]:
-        grid = swept | {key: values for key, values in own.items() if key not in named}
+    options = [[leaves(word.key, value) for value in word.values] for word in words]
+    swept = {
+        key for word, own in zip(words, options, strict=True) if word.sweeps for key in chain(*own)
+    }
+    merges = any(word.sweeps and word.merges for word in words)
+    named = {key for own in options for key in own[0]}
+    rows = [prod(len(v) for key, v in own.items() if key not in named) for own in grids]
+    refuse_many("sweep", sum(rows) * prod(map(len, options)))
+    for own in grids:
         config = base.copy()
-        for row in product(*grid.values()):
-            for key, value in zip(grid, row, strict=True):
-                _update(config, key, value)
-            yield config
+        for choice in product(*options):
+            given = {key: value for leaf in choice for key, value in leaf.items()}
+            grid = {key: values for key, values in own.items() if key not in given}
+            config = base.copy() if merges else config
+            for key in swept & given.keys():
+                _update(config, key, given[key])
+            for row in product(*grid.values()):
+                for key, value in zip(grid, row, strict=True):
+                    _update(config, key, value)
+                yield config
+
+
+def own_grids(config: DictConfig) -> list[dict[str, list[Any]]]:
+    """An experiment's `sweep`; one empty grid where there is none. Raises UserError."""
+    grids: Any = OmegaConf.to_container(config.sweep)
+    for key, values in ((key, values) for own in grids for key, values in (own or {}).items()):
+        if key not in KEYS:
+            raise UserError(f"sweep: {key}: no such key; {nearest(str(key), list(KEYS))}")
+        if not values:
+            raise UserError(f"sweep: {key}={values}: must have at least one value")
+    return grids or [{}]
 
 
 def _update(config: DictConfig, key: str, value: Any) -> None:
@@ -165,9 +176,8 @@ def _compose(overrides: list[str]) -> DictConfig:
     """What Hydra composes, kept in the user's cache folder where the words name no more than an
     experiment at a scale: a report asks for thirty, and Hydra takes 0.1 s each."""
     register()
-    refuse_unknown(overrides)
     named = all(word.startswith(("experiment=", "scale=")) for word in overrides)
-    if not (named and (folder := cache_folder())):
+    if not (named and not catalog.OWN and (folder := cache_folder())):
         return _composed(overrides)
     key = hashlib.sha256(json.dumps([decides(), overrides]).encode()).hexdigest()
     path = folder / "configs" / f"{key}.json"
@@ -202,9 +212,15 @@ def _composed(overrides: list[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configs_dir()), version_base="1.3"):
         try:
-            return hydra_compose("run", overrides)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(explain(error, overrides)) from error
+            return hydra_compose("run", [*overrides, *searchpath()])
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+            raise UserError(explain(error)) from error
+
+
+def searchpath() -> list[str]:
+    """Hydra's word for folders of the user's own."""
+    paths = [QuotedString(f"file://{folder}", Quote.double).with_quotes() for folder in catalog.OWN]
+    return [f"hydra.searchpath=[{','.join(paths)}]"] if paths else []
 
 
 @cache
@@ -214,34 +230,3 @@ def decides() -> str:
     for path in (*sorted(configs_dir().rglob("*.yaml")), Path(__file__).with_name("schema.py")):
         found.update(str(path).encode() + path.read_bytes())
     return found.hexdigest()
-
-
-def refuse_unknown(overrides: Iterable[str]) -> None:
-    """Raises UserError for the first KEY=VALUE whose key, experiment or scale doesn't exist."""
-    known = {"experiment": experiments(), "scale": [scale.name for scale in Scale]}
-    known |= {"model": ["custom"], "data": ["npz"]}
-    for override in overrides:
-        key, equals, value = override.lstrip("+~").partition("=")
-        if not equals or key.startswith("hydra") or override.startswith("-"):
-            continue
-        if is_unknown(key):
-            raise UserError(f"{key}: no such key; {nearest(key, list(flat(Experiment())))}")
-        for word in value.split(",") if key in known else []:
-            if word not in known[key]:
-                raise UserError(f"{key}={word}: unknown; {nearest(word, known[key])}")
-
-
-def is_unknown(key: str) -> bool:
-    return key not in {*flat(Experiment()), *(f.name for f in fields(Experiment)), "experiment"}
-
-
-def explain(error: Exception, overrides: list[str]) -> str:
-    """A composition error in one line: what was given, what is wrong with it, the mend."""
-    text = first_line(error)
-    if text.startswith("Ambiguous value"):
-        given = text.split("'")[1]
-        return f"{given}: several values are a sweep; add -m, or [...] for a list"
-    for word in overrides:
-        if "=" not in word and f"'{word}'" in text:
-            return f"{word}: overrides are KEY=VALUE"
-    return text

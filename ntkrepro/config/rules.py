@@ -26,6 +26,7 @@ from ntkrepro.config.schema import (
 )
 from ntkrepro.errors import UserError
 
+FLAT = (list[str], list[int])  # lists whose elements OmegaConf lets be lists
 Refused = Iterator[tuple[str, Any, str]]  # key, its value, what it must be
 
 
@@ -49,6 +50,8 @@ def out_of_bounds(section: Any, prefix: str = "") -> Refused:
         value, bound = getattr(section, key.name), key.metadata.get("bound")
         if is_dataclass(value):
             yield from out_of_bounds(value, f"{prefix}{key.name}.")
+        elif key.type in FLAT and any(isinstance(v, list | dict) for v in value):
+            yield prefix + key.name, value, "a list of single values"
         elif bound and value is not None and not bound.holds(value):
             yield prefix + key.name, value, bound.wanted
 

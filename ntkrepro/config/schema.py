@@ -18,14 +18,23 @@ class Bound(NamedTuple):
     holds: Callable[[Any], bool]
 
 
-POSITIVE = Bound("at least 1", lambda value: value >= 1)
+WHOLE_32 = 2**31 - 1  # steps are counted in 32 bits
+
+
+def between(low: int, high: int, null: str = "", zero: str = "") -> Bound:
+    """Whole numbers that can be meant: far above them no memory holds what they ask for."""
+    return Bound(f"{null}{low}{zero} to {high:,}", lambda value: low <= value <= high)
+
+
+MANY = between(1, 10_000_000)
 COUNT = Bound("0 or above", lambda value: value >= 0)
-COUNTS = Bound("0 or above", lambda values: min(values, default=0) >= 0)
+SEED = between(0, 2**32 - 1)  # JAX's seeds: a larger one would be another's
+STEPS = between(0, WHOLE_32)
+AT_STEPS = Bound(STEPS.wanted, lambda values: all(map(STEPS.holds, values)))
 DIFFERENT = Bound("different from each other", lambda values: len(set(values)) == len(values))
 ABOVE_0 = Bound("above 0 and finite", lambda value: 0 < value < math.inf)
 VARIANCE = Bound("0 (no biases) or above, finite", lambda value: 0 <= value < math.inf)
 FRACTION = Bound("in [0, 1)", lambda value: 0 <= value < 1)
-CACHES = "null (what caches hold) or at least 1"
 LR_SET = "null (optimizer.lr is the rate) or above 0 and finite"
 
 
@@ -51,8 +60,6 @@ class DataSet(Enum):
     npz = "npz"  # the user's own arrays, in data.path
 
 
-# image: per image, minus its mean, over its standard deviation, so |x|^2 = n0;
-# global: minus the mean, over the standard deviation, of all train pixels; none: pixels in [0, 1]
 Normalize = Enum("Normalize", ["image", "global", "none"])
 
 
@@ -141,18 +148,21 @@ class Scale(Enum):
 class Data:
     name: DataSet = DataSet.digits
     classes: list[str] = within(DIFFERENT, [])  # in this order; none = all
-    train: int = within(
-        POSITIVE, 128
-    )  # the paper's |D|: the first of the split, after the choice of classes
-    test: int = within(POSITIVE, 128)
+    # the paper's |D|: the first of the split, after the choice of classes
+    train: int = within(MANY, 128)
+    test: int = within(MANY, 128)  # of the test split, likewise
+    # image: per image, minus its mean, over its standard deviation, so |x|^2 = n0;
+    # global: minus the mean, over the standard deviation, of all train pixels;
+    # none: pixels in [0, 1]
     normalize: Normalize = Normalize.image
     targets: Targets = Targets.onehot
     subspace: bool = True  # rotate the inputs into their span: exact, and faster
     augment: bool = False  # random flips and crops of the train images, the same for both models
-    points: int = 0  # of program=ensemble: how many x(alpha) on the path between two train points
-    # stand in for the test set
-    dim: int = within(POSITIVE, 64)  # inputs of data.name=gaussian
-    seed: int = within(COUNT, 0)  # of data.name=gaussian
+    # of program=ensemble: how many x(alpha) on the path between two train points stand in for the
+    # test set
+    points: int = within(between(0, 1_000_000), 0)
+    dim: int = within(MANY, 64)  # inputs of data.name=gaussian
+    seed: int = within(SEED, 0)  # of data.name=gaussian
     path: str | None = None  # of data.name=npz: the file
     digest: str | None = None  # of its content; filled in
     dir: str | None = None  # TFDS folder; else $TFDS_DATA_DIR, else TFDS's default
@@ -162,8 +172,8 @@ class Data:
 class Model:
     architecture: Architecture = Architecture.fc
     # hidden layers, the paper's L; of a wrn: blocks in each group, the paper's N
-    depth: int = within(POSITIVE, 3, "at least 1 hidden layer")
-    width: int = within(POSITIVE, 512)  # the paper's n: units of a layer, or channels
+    depth: int = within(between(1, 4096), 3)
+    width: int = within(MANY, 512)  # the paper's n: units of a layer, or channels
     activation: Activation = Activation.relu
     parametrization: Parametrization = Parametrization.ntk
     w_var: float = within(ABOVE_0, 2.0)  # sigma_w^2
@@ -191,7 +201,7 @@ class Optimizer:
     layer_rates: LayerRates = LayerRates.same
     weight_decay: float = within(COUNT, 0.0)
     momentum: float = within(FRACTION, 0.0)
-    steps: int = within(COUNT, 1024)
+    steps: int = within(STEPS, 1024)
     batch: int | None = None  # none = full batch
     # a run ends at the first logged step whose train loss is below this,
     stop: float = within(COUNT, 0.0, "0 (never) or above")
@@ -209,16 +219,16 @@ class Linearized:
 @dataclass
 class Log:
     # log-spaced steps, besides 0 and the last
-    points: int = within(COUNT, 64, "0 (only log.steps) or above")
-    steps: list[int] = within(COUNTS, [])  # and these
-    outputs: int = within(POSITIVE, 256)  # train points, and test points, whose outputs are kept
+    points: int = within(between(0, 100_000, zero=" (only log.steps)"), 64)
+    steps: list[int] = within(AT_STEPS, [])  # and these
+    outputs: int = within(MANY, 256)  # train points, and test points, whose outputs are kept
     examples: bool = True  # outputs; of every test point, loss and correctness: for intervals
     train: int | None = None  # train points on which loss and accuracy are measured; none = all
     # hidden weights whose displacement is kept; 0: nothing about weights is
-    weights: int = within(COUNT, 256, "0 (none) or above")
+    weights: int = within(between(0, 10_000_000, zero=" (none)"), 256)
     kernel: bool = True  # change of the empirical NTK and NNGP on the train points
     # examples evaluated at once: BatchNorm's batch; none = all
-    batch: int | None = within(POSITIVE, None, "null (all) or at least 1")
+    batch: int | None = within(between(1, 10_000_000, "null (all) or "), None)
 
 
 @dataclass
@@ -227,8 +237,8 @@ class Experiment:
     scale: Scale = Scale.laptop
     program: Program = Program.train
     # networks of program=kernel_convergence (the paper's M) and of an ensemble
-    samples: int = within(POSITIVE, 1)
-    seed: int = within(COUNT, 0)
+    samples: int = within(between(1, 1_000_000), 1)
+    seed: int = within(SEED, 0)
     precision: Precision = Precision.float32
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
@@ -239,9 +249,8 @@ class Experiment:
     results: str = "results"
     # seconds of training between two checkpoints
     checkpoint: float = within(COUNT, 30.0, "0 seconds or above")
-    pack: int | None = within(
-        POSITIVE, None, CACHES
-    )  # grid points in one compiled program; none = what caches hold
-    workers: int = within(POSITIVE, 1)  # processes that hydra/launcher starts on a grid
+    # grid points in one compiled program; none = what caches hold
+    pack: int | None = within(between(1, 100_000, "null (what caches hold) or "), None)
+    workers: int = within(between(1, 10_000), 1)  # processes that hydra/launcher starts on a grid
     # grids of `-m` and of the figures: each maps keys to values, and means their product
     sweep: list[dict[str, list[Any]]] = field(default_factory=list)

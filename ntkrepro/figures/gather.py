@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ntkrepro.claims.claim import Claim
+from ntkrepro.config import catalog
 from ntkrepro.config.identity import as_dict
 from ntkrepro.config.schema import Experiment
 from ntkrepro.figures import fits
@@ -109,4 +110,5 @@ def paper_runs(experiment: str) -> set[str]:
 
 def command(words: Sequence[str], runs: int) -> str:
     """What computes so many runs."""
-    return shlex.join(["ntkrepro", "run", *(["-m"] if runs > 1 else []), *words])
+    options = [*(["-m"] if runs > 1 else []), *catalog.options()]
+    return shlex.join(["ntkrepro", "run", *options, *words])

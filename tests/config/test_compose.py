@@ -1,4 +1,5 @@
 import shutil
+import subprocess
 from itertools import product
 
 import pytest
@@ -10,7 +11,9 @@ from ntkrepro.config import catalog
 from ntkrepro.config.catalog import experiment_file, experiments
 from ntkrepro.config.compose import _compose, _composed, compose, decides, expand
 from ntkrepro.config.identity import flat, run_id
+from ntkrepro.config.rules import check
 from ntkrepro.config.schema import Scale
+from ntkrepro.config.words import read
 from ntkrepro.errors import UserError
 
 WORDS = ["experiment=digits", "scale=paper"]
@@ -87,6 +90,110 @@ def test_expand_refuses_a_sweep_with_a_bad_value(words):
         expand(words)
 
 
+LEAVES = {"optimizer.lr": [0.1, 0.2], "optimizer.momentum": [0.0, 0.5], "optimizer.steps": [3, 4]}
+SCALAR = st.sampled_from(list(LEAVES)).flatmap(
+    lambda key: st.tuples(
+        st.just(key), st.lists(st.sampled_from(LEAVES[key]), min_size=1, max_size=2)
+    )
+)
+PART = st.lists(st.sampled_from(list(LEAVES)), unique=True, min_size=1, max_size=3).flatmap(
+    lambda keys: st.fixed_dictionaries({key: st.sampled_from(LEAVES[key]) for key in keys})
+)
+BRACES = st.tuples(st.just("optimizer"), st.lists(PART, min_size=1, max_size=2))
+
+
+def written(key, value):
+    if not isinstance(value, dict):
+        return str(value)
+    return "{" + ", ".join(f"{leaf.split('.')[1]}: {v}" for leaf, v in value.items()) + "}"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(SCALAR | BRACES, max_size=4))
+def test_no_word_is_lost(words):
+    """One value of each word, applied in the order of the words, gives a point."""
+    expected = {}
+    for choice in product(*(values for _, values in words)):
+        point = {"optimizer.lr": 0.1, "optimizer.momentum": 0.0, "optimizer.steps": 1024}
+        for (key, _), value in zip(words, choice, strict=True):
+            point |= value if isinstance(value, dict) else {key: value}
+        expected[tuple(sorted(point.items()))] = None
+    texts = [f"{key}={','.join(written(key, v) for v in values)}" for key, values in words]
+    runs = [flat(run.experiment) for run in expand(["scale=paper", *texts])]
+    found = [tuple(sorted((key, run[key]) for key in LEAVES)) for run in runs]
+    assert sorted(found) == sorted(expected)
+
+
+def test_a_word_in_braces_fixes_what_an_experiment_sweeps():
+    for word in ("data={train: 64}", "data.train=64"):
+        found = configured(["experiment=rmse_fc_data", "scale=smoke", word])
+        assert {e.data.train for e in found} == {64}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["seed=range(0)"], r"seed=range\(0\): no values"),
+        (["seed=range(5,0)"], r"seed=range\(5,0\): no values"),
+        (["seed=range(0,9,0)"], "a step other than 0"),
+        (["seed=range(0,nan)"], "finite bounds"),
+        (["sweep=[{seed:[]}]"], r"sweep: seed=\[\]: must have at least one value"),
+        (["sweep=[{sed:[1]}]"], "sweep: sed: no such key; did you mean seed"),
+        (["seed=interval(0,1)"], r"seed=interval\(0,1\): list the values"),
+        (["experiment=glob(*)"], r"experiment=glob\(\*\): list the values"),
+        (["seed=range(0,1000000000)"], r"seed=range\(0,1000000000\): 1,000,000,000 points; a sw"),
+        (["optimizer.lr=range(0.1,1e9,0.1)"], "points; a sweep has at most 100,000"),
+        (
+            ["model.width=range(1,999)", "seed=range(0,9999)"],
+            "model.width, seed: 9,979,002 points; a sweep",
+        ),
+        (["experiment=kernel_convergence", "data.seed=range(0,9999)"], "sweep: .* points; a sweep"),
+    ],
+)
+def test_a_sweep_is_counted_before_it_is_listed(words, told):
+    with pytest.raises(UserError, match=told):
+        expand(words)
+
+
+def test_what_is_wrong_with_every_point_is_looked_at_a_hundred_times(monkeypatch):
+    seen = []
+    monkeypatch.setattr("ntkrepro.config.compose.check", lambda e: (seen.append(e), check(e)))
+    with pytest.raises(UserError) as error:
+        expand(["seed=range(0,20000)", "model.width=0"])
+    assert str(error.value) == "model.width=0: must be 1 to 10,000,000"
+    assert len(seen) == 100
+
+
+HOSTILE = "epoch=9.npz données.npz a(1).npz a,b a:b,c [x {a} ${ ~/x it's a;b $HOME `ls` #a é =  \n"
+HOSTILE += ' "q" a\\ !x'
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(HOSTILE.split(" "))
+    | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9)
+)
+def test_a_text_that_must_be_quoted_is_told_quoted_for_bash(value):
+    """What the mend says, typed into bash, is read as the text that was meant."""
+    try:
+        read([f"results={value}"])
+    except UserError as error:
+        given, _, mend = str(error).rpartition(": quote the text: ")
+        if not given:
+            return
+        typed = subprocess.check_output(["bash", "-c", f"printf %s {mend}"], text=True)
+        (word,) = read([typed])
+        assert word.values == [value]
+
+
+@pytest.mark.parametrize("value", HOSTILE.split(" ")[:3])
+def test_the_mend_of_a_text_is_to_quote_it(value):
+    with pytest.raises(UserError, match="quote the text: 'results=\"") as error:
+        compose([f"results={value}"])
+    assert "Exception" not in str(error.value)
+
+
 def test_interpolations_of_a_sweep_are_resolved_at_every_point():
     """lr = eta / width, of the experiment's own grid."""
     found = configured(["experiment=parametrization", "scale=smoke", "model.width=8,16"])
@@ -138,6 +245,20 @@ def test_a_rate_over_the_width_follows_the_width():
         ("model.width=null", "model.width=null"),
         ("model.width=2,3", "model.width=2,3.*-m"),
         ("width", "width.*KEY=VALUE"),
+        ("", "''.*KEY=VALUE"),
+        ("=3", "=3.*KEY=VALUE"),
+        ("+", "KEY=VALUE"),
+        ("~seed", "~seed.*KEY=VALUE"),
+        ("~seed=3", "no key can be left out"),
+        ("hydra=1", "hydra: no such key"),
+        ("model={widht: 3}", r"model\.widht: no such key; did you mean model\.width"),
+        ("seed=(3", r"seed=\(3: can't be read; seed is an integer"),
+        ("seed=" + "9" * 5000, "can't be read; seed is an integer"),
+        ("log.steps=" + "[" * 3000, "can't be read; log.steps is a list of integers"),
+        ("log.steps=[[1]]", r"log.steps=\[\[1\]\]: must be a list of single values"),
+        ("optimizer=(", "can't be read; optimizer takes {KEY: VALUE, ...}"),
+        ("seed=4294967296", "seed=4294967296: must be 0 to 4,294,967,295"),
+        ("data.test=1000000000000", "data.test=1000000000000: must be 1 to 10,000,000"),
     ],
 )
 def test_what_is_not_known_is_told_with_the_nearest_that_is(override, told):
@@ -146,7 +267,7 @@ def test_what_is_not_known_is_told_with_the_nearest_that_is(override, told):
 
 
 def test_a_rate_over_a_width_of_zero_names_the_width():
-    with pytest.raises(UserError, match=r"model\.width=0: must be at least 1"):
+    with pytest.raises(UserError, match=r"model\.width=0: must be 1 to"):
         compose(["experiment=fc_cifar_standard", "model.width=0"])
 
 

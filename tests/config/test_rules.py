@@ -15,21 +15,34 @@ from ntkrepro.programs.kernel_convergence import kernel_convergence
 from ntkrepro.programs.run import numerics
 from tests.config.test_identity import FIELDS, another
 
-BELOW_1, NEGATIVE = st.integers(max_value=0), st.integers(max_value=-1)
+NEGATIVE = st.integers(max_value=-1)
 NOT_ABOVE_0 = st.floats(max_value=0) | st.sampled_from([inf, nan])
 BELOW_0 = st.floats(max_value=0, exclude_max=True) | st.just(nan)
+
+
+def outside(low, high):
+    return st.integers(max_value=low - 1) | st.integers(min_value=high + 1)
+
+
+MANY, SEEDS = 10_000_000, 2**32 - 1
 BOUNDED = [  # keys, what their values must be, and what they mustn't
-    ("samples workers data.train data.test data.dim", "at least 1", BELOW_1),
-    ("model.width log.outputs", "at least 1", BELOW_1),
-    ("model.depth", "at least 1 hidden layer", BELOW_1),
-    ("log.batch", "null (all) or at least 1", BELOW_1),
-    ("pack", "null (what caches hold) or at least 1", BELOW_1),
-    ("seed data.seed optimizer.steps optimizer.weight_decay", "0 or above", NEGATIVE),
+    ("data.train data.test data.dim", "1 to 10,000,000", outside(1, MANY)),
+    ("model.width log.outputs", "1 to 10,000,000", outside(1, MANY)),
+    ("model.depth", "1 to 4,096", outside(1, 4096)),
+    ("samples", "1 to 1,000,000", outside(1, 1_000_000)),
+    ("data.points", "0 to 1,000,000", outside(0, 1_000_000)),
+    ("workers", "1 to 10,000", outside(1, 10_000)),
+    ("log.batch", "null (all) or 1 to 10,000,000", outside(1, MANY)),
+    ("pack", "null (what caches hold) or 1 to 100,000", outside(1, 100_000)),
+    ("seed data.seed", "0 to 4,294,967,295", outside(0, SEEDS)),
+    ("optimizer.steps", "0 to 2,147,483,647", outside(0, 2**31 - 1)),
+    ("optimizer.weight_decay", "0 or above", NEGATIVE),
     ("checkpoint", "0 seconds or above", NEGATIVE),
     ("optimizer.stop", "0 (never) or above", NEGATIVE),
-    ("log.points", "0 (only log.steps) or above", NEGATIVE),
-    ("log.weights", "0 (none) or above", NEGATIVE),
-    ("log.steps", "0 or above", st.lists(st.integers()).map(lambda v: [*v, -1])),
+    ("log.points", "0 (only log.steps) to 100,000", outside(0, 100_000)),
+    ("log.weights", "0 (none) to 10,000,000", outside(0, MANY)),
+    ("log.steps", "0 to 2,147,483,647", outside(0, 2**31 - 1).map(lambda step: [3, step])),
+    ("log.steps data.classes", "a list of single values", st.just([["3"]])),
     ("data.classes", "different from each other", st.lists(st.just("3"), min_size=2)),
     ("model.w_var loss.scale optimizer.lr", "above 0 and finite", NOT_ABOVE_0),
     ("optimizer.lr_over_critical", "null (optimizer.lr is the rate) or above 0", NOT_ABOVE_0),
