@@ -33,7 +33,8 @@ def _split_with(builder: Any, split: str, classes: list[str], count: int) -> Ima
 def folder(directory: str | None) -> Path:
     """data.dir, else $TFDS_DATA_DIR, else TFDS's default."""
     default = Path.home() / "tensorflow_datasets"
-    return Path(directory or os.environ.get("TFDS_DATA_DIR") or default).expanduser()
+    chosen = directory or os.environ.get("TFDS_DATA_DIR") or default
+    return Path(os.path.expanduser(chosen))  # Path's own raises for the home of nobody
 
 
 def tfds_builder(name: str, directory: str | None, **options: str) -> Any:

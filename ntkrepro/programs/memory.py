@@ -29,6 +29,18 @@ def data(setup: Setup) -> Need:
     return Need("data", "data.train", 2 * nbytes(setup.dataset[:4]), host=True)
 
 
+def backend() -> str:
+    """What computes: cpu, gpu or tpu. Raises UserError where what was asked for isn't there."""
+    try:
+        return jax.default_backend()
+    except (RuntimeError, AssertionError) as error:  # asserts where CUDA isn't installed
+        asked = f"JAX_PLATFORMS={jax.config.jax_platforms}"  # type: ignore[attr-defined]
+        raise UserError(
+            f"{asked}: JAX finds no such device here; unset JAX_PLATFORMS, or install what it asks "
+            "for (NVIDIA GPUs: pip install 'ntkrepro[cuda]')"
+        ) from error
+
+
 def device_memory() -> int:
     """Bytes of the device that computes; of a CPU those of the machine."""
     stats = jax.devices()[0].memory_stats()
@@ -37,12 +49,12 @@ def device_memory() -> int:
 
 def is_host() -> bool:
     """Whether the device's memory is the host's."""
-    return jax.default_backend() == "cpu"
+    return backend() == "cpu"
 
 
 def at_once(nbytes: int) -> int:
     """Networks of so many bytes whose theta_0, theta, omega and gradients fit, on all devices."""
-    budget = CACHES.get(jax.default_backend(), ACCELERATOR)
+    budget = CACHES.get(backend(), ACCELERATOR)
     return jax.device_count() * max(1, budget // (4 * nbytes))
 
 

@@ -16,13 +16,33 @@ from ntkrepro.config.schema import Experiment, Precision
 from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.files import cache_folder
 from ntkrepro.programs.catalog import PROGRAMS
-from ntkrepro.programs.memory import refuse_too_large
+from ntkrepro.programs.memory import backend, refuse_too_large
 from ntkrepro.programs.setup import shapes
 from ntkrepro.progress import Say, Tick
 from ntkrepro.records import store
 from ntkrepro.records.provenance import provenance
 
 X64 = {Precision.float32: False, Precision.float64: True}
+PINNED = {  # else $JAX_... changes the network of a seed, its bits, or ends in an exception
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_threefry_gpu_kernel_lowering": False,
+    "jax_enable_custom_prng": False,
+    "jax_random_seed_offset": 0,
+    "jax_high_dynamic_range_gumbel": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+    "jax_legacy_prng_key": "allow",
+    "jax_softmax_custom_jvp": False,
+    "jax_use_direct_linearize": True,
+    "jax_allow_f16_reductions": True,
+    "jax_disable_most_optimizations": False,
+    "jax_disable_jit": False,
+    "jax_debug_nans": False,
+    "jax_debug_infs": False,
+    "jax_debug_key_reuse": False,
+    "jax_transfer_guard": "allow",
+}
 COMPILATION = 0.2  # seconds from which on a compiled program is kept
 
 
@@ -34,13 +54,23 @@ def share_compilations() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", COMPILATION)
 
 
+def pin() -> None:
+    """The flags of JAX on which a record's numbers depend, of those that this version has."""
+    for flag, value in PINNED.items():
+        now = getattr(jax.config, flag, value)
+        if str(getattr(now, "value", now)) != str(value):
+            jax.config.update(flag, value)
+
+
 @contextmanager
 def numerics(experiment: Experiment) -> Iterator[None]:
     """The run's precision. A linearization may diverge where its network doesn't: quietly.
 
     LAPACK's threads, which decide the last bits, are this machine's cores: in a launcher's worker,
-    whose environment asks for fewer, too.
+    whose environment asks for fewer, too. Raises UserError where there is no device.
     """
+    backend()
+    pin()
     x64 = jax.enable_x64(X64[experiment.precision])
     quiet = np.errstate(over="ignore", invalid="ignore")
     threads = threadpool_limits(joblib.cpu_count(), user_api="blas")

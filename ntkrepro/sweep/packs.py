@@ -3,13 +3,11 @@
 A run's bits are those of its pack, so packs depend on the grid alone, not on what is done.
 """
 
-import jax
-
 from ntkrepro.config.identity import LABELS, Run, flat
 from ntkrepro.config.schema import Experiment
 from ntkrepro.networks.architectures import ARCHITECTURES
 from ntkrepro.programs.catalog import PROGRAMS
-from ntkrepro.programs.memory import at_once
+from ntkrepro.programs.memory import at_once, backend
 
 OWN = {"seed", "optimizer.lr", "optimizer.lr_over_critical"}  # what members may differ in
 MOST = 16
@@ -37,6 +35,6 @@ def size(point: Experiment) -> int:
     weights = network.weights(point.model, inputs)
     if weights is None or not PROGRAMS[point.program].packs:
         return 1
-    if network.convolutional and jax.default_backend() == "cpu":
+    if network.convolutional and backend() == "cpu":
         return 1
     return point.pack or min(MOST, at_once(4 * weights))

@@ -56,6 +56,7 @@ def test_whatever_the_network_imports_from_beside_it_names_the_record(here, name
     [
         (words("Pair", "model.factory=nets"), "model.factory=nets: must be MODULE:NAME"),
         (words("Pair", "model.factory=nowhere:f"), "model.factory=nowhere:f: no module nowhere"),
+        (words("Pair", "model.factory=__main__:f"), "model.factory=__main__:f: no module __main__"),
         (words("Pair", "model.factory=broken:f"), "broken.py is no Python"),
         (words("Pair", "model.digest=0123"), "model.digest='?0?123'?: must be left out, or be"),
         (["data=npz", "data.path=no.npz"], "data.path=no.npz: No such file"),

@@ -1,5 +1,9 @@
 """Whole runs at smoke scale, in process."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +20,7 @@ from ntkrepro.programs.run import compute
 from ntkrepro.programs.setup import log_steps
 from ntkrepro.records import store
 from ntkrepro.records.tables import series, table
+from tests.conftest import TINY
 
 
 def run(tmp_path, *overrides, said=None):
@@ -42,6 +47,41 @@ def test_a_run_logs_what_the_figures_need(tmp_path):
     assert rows["value"].notna().all()
     steps = log_steps(Optimizer(steps=32), Log(points=8))
     assert list(series(record, "network", "loss", "train")["step"]) == steps
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("JAX_DEFAULT_PRNG_IMPL", "rbg"),
+        ("JAX_THREEFRY_PARTITIONABLE", "0"),
+        ("JAX_RANDOM_SEED_OFFSET", "7"),
+        ("JAX_ENABLE_CUSTOM_PRNG", "1"),
+        ("JAX_ENABLE_X64", "1"),
+        ("JAX_DISABLE_JIT", "1"),
+        ("JAX_NUMPY_RANK_PROMOTION", "raise"),
+        ("JAX_NUMPY_DTYPE_PROMOTION", "strict"),
+        ("JAX_DEFAULT_MATMUL_PRECISION", "bfloat16"),
+        ("JAX_DISABLE_MOST_OPTIMIZATIONS", "1"),
+    ],
+)
+def test_no_flag_of_jax_changes_a_record(tmp_path, flag, value):
+    """Each sets a flag before JAX is imported, in a process of its own."""
+    words = ["scale=smoke", *TINY]
+    code = "import sys; from ntkrepro.cli import main; sys.argv[1:1] = ['run']; main()"
+    environment = {key: v for key, v in os.environ.items() if not key.startswith("JAX_")}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=tmp_path,
+        env=environment | {flag: value},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (there,) = (tmp_path / "results/runs").glob("*.parquet")
+    here = run(tmp_path / "here", *TINY)
+    assert here.id == there.stem
+    pd.testing.assert_frame_equal(store.read(there).rows, here.rows)
 
 
 def test_rmse_is_that_of_the_outputs_against_the_network(tmp_path):

@@ -168,13 +168,70 @@ def test_data_says_what_is_prepared_and_where(ntkrepro, tfds_dir):
         ("run model.width=0", ["model.width=0", "1 to 10,000,000"]),
         ("run -m model.width=4,0,-1,5", ["model.width=0: must be", "model.width=-1: must be"]),
         ("run data.train=241", ["data.train=241", "at most 240"]),
+        ("run --fly", ["--fly: no such option", "ntkrepro run --help"]),
+        ("run --resolve", ["--cfg", "must be job, hydra or all"]),
+        ("run --experimental-rerun x", ["--experimental-rerun: no such option"]),
+        ("run -m --cfg job", ["--cfg shows the config of one run; leave out -m"]),
+        ("run --cfg job -p modle", ["modle: no such key; did you mean model"]),
+        ("run hydra=1", ["hydra: no such key"]),
+        ("run hydra.mode=MULTIRUN", ["must be hydra/launcher=NAME"]),
+        ("run hydra/launcher=joblib", ["hydra/launcher=joblib", "add -m"]),
+        ("run -m seed=0,1 hydra/launcher=nope", ["hydra/launcher/nope"]),
+        ("run --config-dir nowhere", ["--config-dir nowhere: no experiment/NAME.yaml"]),
+        ("run --config-dir", ["--config-dir: needs FOLDER"]),
+        ("-sc", ["-sc takes install|uninstall|query=SHELL"]),
+        ("data dir=3", ["data dir=3: usage is"]),
+        ("status sed=3", ["sed: no such key; did you mean seed"]),
+        ("run data.name=mnist 'data.dir=\"~nouser\"'", ["no prepared data set in ~nouser/mnist"]),
         ("run model.width=1000000", ["model.width=1000000", "GiB", "lower model.width"]),
         (f"{KERNELS} data.train=1000000", ["data.train=1000000", "GiB", "lower data.train"]),
     ],
 )
 def test_bad_input_is_refused_at_once_before_anything_is_written(ntkrepro, tmp_path, line, told):
-    refused(ntkrepro(*line.split(), timeout=60), *told)
+    refused(ntkrepro(*shlex.split(line), timeout=60), *told)
     assert not names(tmp_path)
+
+
+def test_a_platform_that_is_not_here_is_told(ntkrepro, tmp_path):
+    done = ntkrepro("run", *TINY, JAX_PLATFORMS="nope")
+    refused(done, "JAX_PLATFORMS=nope", "unset JAX_PLATFORMS")
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_an_ascii_terminal_is_told_what_it_can_show(ntkrepro):
+    done = ntkrepro("run", "results=données", PYTHONIOENCODING="ascii")
+    refused(done, "donn\\xe9es", "quote the text")
+
+
+def test_status_walks_on_past_an_experiment_that_refuses_a_word(ntkrepro):
+    done = ntkrepro("status", "log.train=2000")
+    assert done.returncode == 0, done.stderr
+    assert "fc_mnist (laptop): 0 done" in done.stdout
+    assert "digits: none; log.train=2000: must be null (all) or 1 to data.train=" in done.stdout
+
+
+def test_experiments_of_ones_own_outside_the_checkout(ntkrepro, tmp_path):
+    """Seen by every command that takes an experiment, and named in what it tells to type."""
+    mine = tmp_path / "it's mine/experiment/mine.yaml"
+    mine.parent.mkdir(parents=True)
+    text = "# @package _global_\n# Mine.\nname: mine\nsweep:\n  - seed: [3, 4]\n"
+    mine.write_text(text)
+    own = ("--config-dir", str(mine.parents[1]), "experiment=mine")
+    assert "  mine                 Mine." in ntkrepro("list", *own[:2]).stdout
+    assert (
+        "mine (laptop): 0 done, 0 running, 0 failed, 2 missing" in ntkrepro("status", *own).stdout
+    )
+    assert ntkrepro("run", "--cfg", "job", *own).stdout.startswith("name: mine\n")
+    lacks = ntkrepro("figures", "custom", *own, *TINY)
+    refused(lacks, "missing 2 of 2 runs")
+    _, *words = shlex.split(lacks.stderr.rpartition(": ")[2])
+    done = ntkrepro(*words)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("results/runs/*.parquet"))) == 2
+    mine.write_text(f"{text}model: [")
+    refused(ntkrepro("run", *own), "mine.yaml")
+    mine.write_text(text.partition("\n")[2])
+    refused(ntkrepro("run", *own), "its first line must be `# @package _global_`")
 
 
 def test_plan_tells_the_cost_of_a_run_and_writes_nothing(ntkrepro, tmp_path):
