@@ -10,7 +10,7 @@ import shutil
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,11 @@ import pandas as pd
 from ntkrepro import signals
 from ntkrepro.compilation import jit
 from ntkrepro.config.identity import Run
+from ntkrepro.config.schema import Trained
 from ntkrepro.data import inputs, load
 from ntkrepro.errors import RunFailed
 from ntkrepro.networks import architectures, functions
-from ntkrepro.programs import function_space, memory
+from ntkrepro.programs import failures, function_space, memory, observe
 from ntkrepro.programs.calls import (
     MEASURED,
     Call,
@@ -40,30 +41,56 @@ from ntkrepro.programs.setup import Setup, nbytes, prepare
 from ntkrepro.programs.weight_space import recipe_of, task_of
 from ntkrepro.progress import Say, Tick
 from ntkrepro.records.rows import rows
-from ntkrepro.theory import gaussian_process
+from ntkrepro.theory import dynamics, gaussian_process
 from ntkrepro.training import checkpoint, loop
 
+Blocks = gaussian_process.Blocks
+KERNEL = {Trained.all: "ntk_analytic", Trained.readout: "nngp"}  # what the members move by
 
-def ensemble(pack: list[Run], say: Say, tick: Tick) -> list[Result]:
-    """Rows, all of split `path`: `output` of `network`, index = member * points + point; `mean` and
+
+class Process(NamedTuple):
+    """Mean and standard deviation [t, points] at logged steps [t]."""
+
+    steps: list[int]
+    mean: np.ndarray
+    std: np.ndarray
+
+
+class Stability(NamedTuple):
+    """Critical learning rates by model; rows."""
+
+    critical: dict[str, float]
+    frames: list[pd.DataFrame]
+
+
+def ensemble(pack: list[Run], say: Say, tick: Tick) -> list[Result | RunFailed]:
+    """Rows of split `path`: `output` of `network`, index = member * points + point; `mean` and
     `std` of `ntk_analytic` (Eq. 15, 16), `nngp` (Eq. S30, S31) and, at the last step, of the NNGP
-    posterior `nngp_posterior` (Eq. 14), index = point; `alpha` of each point.
+    posterior `nngp_posterior` (Eq. 14), index = point; `alpha` of each point. And of split `train`
+    `lr_critical` of both kernels, and of how many directions the posterior does without (`cut`).
     """
     (run,) = pack
     setup, began = prepare(run), time.perf_counter()
-    outputs = members(setup, say, tick)
-    trained, began = time.perf_counter() - began, time.perf_counter()
-    processes = gaussian_rows(setup)
+    kernels = analytic_blocks(setup)
+    critical, frames = stability(setup, *kernels, say)
+    found = processes(setup, *kernels)
+    for name in KERNEL.values():
+        squares = found[name].mean ** 2 + found[name].std ** 2
+        refuse_diverged(setup, critical, name, squares)
+    calculated, began = time.perf_counter() - began, time.perf_counter()
+    outputs = members(setup, critical, say, tick)
     at = inputs.alphas(run.experiment.data.points)
     frames = [
         rows("data", "alpha", [0], at[None], "path"),
         rows("network", "output", setup.steps, outputs, "path"),
-        *processes,
+        *process_rows(found),
+        *frames,
     ]
-    seconds = {"training": round(trained, 3), "processes": round(time.perf_counter() - began, 3)}
+    trained = time.perf_counter() - began
+    seconds = {"training": round(trained, 3), "processes": round(calculated, 3)}
     shutil.rmtree(folder(run), ignore_errors=True)
     about = {"data": load.fingerprint(setup.dataset), "seconds": seconds}
-    return [Result(pd.concat(frames, ignore_index=True), about)]
+    return [observe.result(frames, about)]
 
 
 def folder(run: Run) -> Path:
@@ -71,7 +98,7 @@ def folder(run: Run) -> Path:
     return run.beside("blocks")
 
 
-def members(setup: Setup, say: Say, tick: Tick) -> np.ndarray:
+def members(setup: Setup, critical: dict[str, float], say: Say, tick: Tick) -> np.ndarray:
     """Outputs of every member [t, members, points] at every logged step."""
     experiment, size = setup.experiment, memory.at_once(nbytes(setup.params0))
     done = []
@@ -82,7 +109,8 @@ def members(setup: Setup, say: Say, tick: Tick) -> np.ndarray:
         if stored:
             say(f"members {first} to {last - 1} are there already")
         else:
-            block = train_block(setup, first, last, path, share(tick, setup, first, last))
+            own = share(tick, setup, first, last)
+            block = train_block(setup, critical, first, last, path, own)
             stored = {"outputs": block}
             checkpoint.save(path, path.stem, experiment.optimizer.steps, None, stored)
         done.append(stored["outputs"])
@@ -95,8 +123,13 @@ def share(tick: Tick, setup: Setup, first: int, last: int) -> Tick:
     return lambda step: tick((first * steps + (last - first) * step) // count)
 
 
-def train_block(setup: Setup, first: int, last: int, path: Path, tick: Tick) -> np.ndarray:
-    """Outputs [t, members, points] of members `first` to `last` - 1; `path` is the block's file."""
+def train_block(
+    setup: Setup, critical: dict[str, float], first: int, last: int, path: Path, tick: Tick
+) -> np.ndarray:
+    """Outputs [t, members, points] of members `first` to `last` - 1; `path` is the block's file.
+
+    Raises RunFailed where one diverges.
+    """
     experiment = setup.experiment
     recipe, task = recipe_of(setup), task_of(setup, ("network",))
     task = loop.stack([task._replace(params0=member(setup, i)) for i in range(first, last)])
@@ -109,15 +142,12 @@ def train_block(setup: Setup, first: int, last: int, path: Path, tick: Tick) -> 
     )
     steps = setup.steps[len(seen) :]
     with signals.deferred():
-        for step, omegas in loop.train(
+        for _, omegas in loop.train(
             recipe, task, ("network",), steps, tick, members=True, keep=keep, resume=(now, states)
         ):
             f = np.asarray(on_path(setup.model, task.params0, omegas["network"], setup.x_test))
-            if not np.isfinite(f).all():
-                raise RunFailed(
-                    f"{title}: training diverged before step {step}; lower optimizer.lr"
-                )
             seen.append(f)
+            refuse_diverged(setup, critical, "network", np.stack(seen) ** 2)
     return np.stack(seen)
 
 
@@ -136,27 +166,61 @@ def on_path(model: architectures.Network, params0: Any, omega: Any, x: jax.Array
     return jax.vmap(one)(params0, omega)
 
 
-def gaussian_rows(setup: Setup) -> list[pd.DataFrame]:
-    """Mean and standard deviation of the processes of infinitely wide networks."""
-    nngp, theta = analytic_blocks(setup)
+def processes(setup: Setup, nngp: Blocks, theta: Blocks) -> dict[str, Process]:
+    """Mean and standard deviation of the outputs of infinitely wide networks."""
     y, rate = setup.dataset.y_train, setup.lr * setup.rate
     momentum, flow = setup.experiment.optimizer.momentum, setup.experiment.linearized.flow
-    last, frames = setup.steps[-1:], []
+    last, found = setup.steps[-1:], {}
     for name, steps, process in (
         ("ntk_analytic", setup.steps, (nngp, theta, y, setup.steps, rate, flow, momentum)),
         ("nngp", setup.steps, (nngp, nngp, y, setup.steps, rate, flow, momentum)),
         ("nngp_posterior", last, (nngp, nngp, y, [np.inf], rate)),
     ):
-        found = gaussian_process.ensemble(*process)
-        frames.append(rows(name, "mean", steps, found.mean[..., 0], "path"))
-        frames.append(rows(name, "std", steps, found.std, "path"))
-    return frames
+        own = gaussian_process.ensemble(*process)
+        found[name] = Process(steps, own.mean[..., 0], own.std)
+    return found
 
 
-def analytic_blocks(setup: Setup) -> tuple[gaussian_process.Blocks, gaussian_process.Blocks]:
-    """K and Theta of the infinitely wide network over train points and the path."""
+def process_rows(found: dict[str, Process]) -> list[pd.DataFrame]:
+    return [
+        rows(name, quantity, process.steps, getattr(process, quantity), "path")
+        for name, process in found.items()
+        for quantity in ("mean", "std")
+    ]
+
+
+def stability(setup: Setup, nngp: Blocks, theta: Blocks, say: Say) -> Stability:
+    """Critical learning rates, and rows of them and of what nngp_posterior leaves out."""
+    critical, frames = {}, []
+    for name, kernel in (("ntk_analytic", theta), ("nngp", nngp)):
+        values = dynamics.spectrum(kernel.train_train).values
+        own = dynamics.critical_lr(values[-1], setup.rate, setup.experiment.optimizer.momentum)
+        critical[name] = own
+        frames.append(observe.stability_rows(name, setup, values, own))
+    cut = int(gaussian_process.small(values).sum())
+    if cut:
+        say(
+            f"nngp_posterior leaves out {cut} of {len(values)} directions of its kernel, whose "
+            f"eigenvalues are at most {gaussian_process.SMALL:g} of the largest"
+        )
+    frames.append(rows("nngp_posterior", "cut", [0], [cut], "train"))
+    critical["network"] = critical[KERNEL[setup.experiment.optimizer.train]]
+    return Stability(critical, frames)
+
+
+def refuse_diverged(setup: Setup, critical: dict[str, float], model: str, f: np.ndarray) -> None:
+    """Raises RunFailed for outputs whose squares [t, ..., points] run away."""
+    for index in np.flatnonzero(failures.outputs_diverged(f, setup.dataset.y_train)):
+        raise failures.divergence(setup, critical, model, int(index))
+
+
+def analytic_blocks(setup: Setup) -> tuple[Blocks, Blocks]:
+    """K and Theta of the infinitely wide network over train points and the path. Raises RunFailed
+    where they are not finite."""
     x_train, x_test = setup.dataset.x_train, setup.dataset.x_test
-    k = function_space.analytic_kernel(setup)(np.concatenate([x_train, x_test]))
+    x = np.concatenate([x_train, x_test])
+    k = failures.analytic(setup.experiment, function_space.analytic_kernel(setup), x)
+    failures.finite(setup.experiment, "analytic kernel", np.asarray(k.ntk), x_train, x_test)
     nngp, theta = (gaussian_process.blocks(part, len(x_train)) for part in (k.nngp, k.ntk))
     return nngp, theta
 
@@ -198,7 +262,8 @@ def gaussian_processes(setup: Setup, host: int) -> HostCall:
         x_test=rng.standard_normal((round(m / share), setup.x_train.shape[1])),
         y_train=np.ones((round(n / share), 1)),
     )
-    call = partial(gaussian_rows, setup._replace(dataset=small))
+    given = setup._replace(dataset=small)
+    call = lambda: process_rows(processes(given, *analytic_blocks(given)))  # noqa: E731
     return HostCall("Gaussian processes", 1, call, share**3, host)
 
 

@@ -16,6 +16,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from ntkrepro.compilation import jit
 from ntkrepro.errors import UserError
 from ntkrepro.networks import architectures, functions
+from ntkrepro.programs import failures
 from ntkrepro.programs.setup import Setup
 from ntkrepro.theory import dynamics, flow
 from ntkrepro.theory.kernels import analytic, batchnorm, empirical
@@ -24,6 +25,7 @@ from ntkrepro.training import measure
 from ntkrepro.training.measure import Trajectory
 
 LANCZOS = 1e-5  # relative error of the largest eigenvalue
+EMPIRICAL = "tangent kernel at initialization"
 VECTORS = 6  # products between two restarts; it stands out, so that few are needed (default: 20)
 
 
@@ -36,12 +38,13 @@ class TangentKernel(NamedTuple):
 
 
 def empirical_kernels(setup: Setup) -> TangentKernel:
-    """Theta_0 of this network at its initial parameters."""
+    """Theta_0 of this network at its initial parameters. Raises RunFailed if it isn't finite."""
     train, test = setup.x_train, setup.x_test
     if setup.model.mixes_examples:
         kernel = batchnorm.ntk(setup.model, setup.params0, train, test)
     else:  # one program for both
         kernel = empirical.ntk(setup.model, setup.params0, jnp.concatenate([train, test]), train)
+    failures.finite(setup.experiment, EMPIRICAL, kernel, train, test)
     train_train, test_train = np.split(np.asarray(kernel, np.float64), [len(train)])
     train_train = (train_train + train_train.transpose(2, 3, 0, 1)) / 2  # to rounding it was
     return TangentKernel(train_train, dynamics.spectrum(train_train), test_train)
@@ -69,15 +72,11 @@ def analytic_kernel(setup: Setup) -> Callable[..., analytic.Kernels]:
 
 def analytic_kernels(setup: Setup) -> TangentKernel:
     """Theta of the infinitely wide network, in float64. Raises UserError where it has none."""
-    kernel, x_train, x_test = analytic_kernel(setup), setup.dataset.x_train, setup.dataset.x_test
-    try:
-        train_train, test_train = (
-            np.asarray(kernel(*x).ntk) for x in ((x_train,), (x_test, x_train))
-        )
-    except ValueError as error:
-        raise UserError(
-            f"model: no analytic kernel ({error}); linearized.analytic=false does without"
-        ) from error
+    x_train, x_test = setup.dataset.x_train, setup.dataset.x_test
+    of = partial(failures.analytic, setup.experiment, analytic_kernel(setup))
+    train_train, test_train = np.asarray(of(x_train).ntk), np.asarray(of(x_test, x_train).ntk)
+    for kernel, points in ((train_train, (x_train,)), (test_train, ((), x_test))):
+        failures.finite(setup.experiment, "analytic kernel", kernel, *points)
     return TangentKernel(train_train, dynamics.spectrum(train_train), test_train)
 
 
@@ -115,6 +114,7 @@ def coefficients(setup: Setup, theta: TangentKernel, f0: np.ndarray) -> np.ndarr
 def matrix_free(setup: Setup) -> Trajectory:
     """The flow under the empirical kernel where that is too large to store."""
     f_train, f_test = initial_outputs(setup)
+    product(setup, np.ones(f_train.shape))  # no solver ends with what is not finite
     theta = partial(flow.matrix_free, setup.model, setup.params0)
     experiment, opt = setup.experiment, setup.experiment.optimizer
     c = flow.coefficients(
@@ -138,17 +138,21 @@ def matrix_free(setup: Setup) -> Trajectory:
 
 def largest_eigenvalue(setup: Setup) -> float:
     """Of Theta(X, X) = J J^T where that is not stored, by Lanczos iterations."""
-    shape = setup.dataset.y_train.shape
-
-    def product(v: np.ndarray) -> np.ndarray:
-        cotangent = jnp.asarray(v.reshape(shape), setup.x_train.dtype)
-        return np.asarray(push(setup.model, setup.params0, setup.x_train, cotangent)).ravel()
-
     size = setup.dataset.y_train.size
-    operator = LinearOperator((size, size), product, dtype=np.float64)
     start, vectors = np.random.default_rng(0).normal(size=size), min(size, VECTORS)
+    first = product(setup, start)
+    if size == 1 or not first.any():  # a number, or 0: no matrix for ARPACK
+        return float(first[0] / start[0])
+    operator = LinearOperator((size, size), partial(product, setup), dtype=np.float64)
     found = eigsh(operator, 1, v0=start, ncv=vectors, tol=LANCZOS, return_eigenvectors=False)
     return float(found[0])
+
+
+def product(setup: Setup, v: np.ndarray) -> np.ndarray:
+    """Theta(X, X) v [n k]. Raises RunFailed where it isn't finite."""
+    cotangent = jnp.asarray(v.reshape(setup.dataset.y_train.shape), setup.x_train.dtype)
+    moved = push(setup.model, setup.params0, setup.x_train, cotangent)
+    return np.asarray(failures.finite(setup.experiment, EMPIRICAL, moved, setup.x_train)).ravel()
 
 
 @partial(jit, static_argnames="model")

@@ -12,7 +12,9 @@ import pandas as pd
 from ntkrepro.config.identity import Run
 from ntkrepro.config.schema import Experiment, Model
 from ntkrepro.data import load
+from ntkrepro.errors import RunFailed
 from ntkrepro.networks.layers import ACTIVATIONS
+from ntkrepro.programs import failures, observe
 from ntkrepro.programs.calls import Call, HostCall, reading
 from ntkrepro.programs.memory import Need, data
 from ntkrepro.programs.observe import Result
@@ -23,7 +25,7 @@ from ntkrepro.theory.kernels import analytic, random_networks
 from ntkrepro.theory.kernels.analytic import Kernels
 
 
-def kernel_convergence(pack: list[Run], say: Say, tick: Tick) -> list[Result]:
+def kernel_convergence(pack: list[Run], say: Say, tick: Tick) -> list[Result | RunFailed]:
     """Relative Frobenius error |K_M - K| / |K| of the mean over M networks, for M = 1, 2, 4, ...
 
     Row `nngp_error`, `ntk_error` with index M: root mean square over the samples // M disjoint
@@ -33,13 +35,15 @@ def kernel_convergence(pack: list[Run], say: Say, tick: Tick) -> list[Result]:
     dataset = load.load(experiment.data)
     x = dataset.x_train * (dataset.x_train.shape[1] / dataset.n0) ** 0.5  # Eq. S4 divides by n0
     drawn = draws(experiment, jnp.asarray(x), tick)
-    exact = analytic.fc(
-        x,
+    kernel = partial(
+        analytic.fc,
         depth=experiment.model.depth,
         activation=experiment.model.activation.name,
         w_var=experiment.model.w_var,
         b_var=experiment.model.b_var,
     )
+    exact = failures.analytic(experiment, kernel, x)
+    failures.finite(experiment, "analytic kernel", exact.ntk, x)
     frames = [
         error_rows("nngp_error", drawn["nngp"], np.asarray(exact.nngp)),
         error_rows("ntk_error", drawn["ntk"], np.asarray(exact.ntk)),
@@ -48,16 +52,18 @@ def kernel_convergence(pack: list[Run], say: Say, tick: Tick) -> list[Result]:
         "data": load.fingerprint(dataset),
         "seconds": {"drawing": round(time.perf_counter() - began, 3)},
     }
-    return [Result(pd.concat(frames, ignore_index=True), about)]
+    return [observe.result(frames, about)]
 
 
 def draws(experiment: Experiment, x: jax.Array, tick: Tick) -> dict[str, np.ndarray]:
-    """Kernels of `samples` random networks [M, N, N], float64."""
+    """Kernels of `samples` random networks [M, N, N], float64. Raises RunFailed where they aren't
+    finite."""
     keys = jax.random.split(jax.random.key(experiment.seed), experiment.samples)
     # one at a time: batched LAPACK calls can lock XLA's CPU threads
     drawn = []
     for i, key in enumerate(keys, 1):
         drawn.append(jax.tree.map(np.asarray, _draw(network(experiment.model), key, x)))
+        failures.finite(experiment, "kernel of a random network", drawn[-1].ntk, x)
         tick(i * experiment.optimizer.steps // len(keys))
     return {
         name: np.stack([getattr(k, name) for k in drawn], dtype=np.float64)

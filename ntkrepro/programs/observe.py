@@ -11,6 +11,8 @@ import pandas as pd
 from ntkrepro.compilation import jit
 from ntkrepro.config.schema import Space
 from ntkrepro.data.load import Dataset
+from ntkrepro.errors import RunFailed
+from ntkrepro.programs import failures
 from ntkrepro.programs.setup import Setup, fits
 from ntkrepro.records.rows import rows
 from ntkrepro.theory.losses import LOSSES, correct
@@ -25,6 +27,12 @@ class Result(NamedTuple):
 
     rows: pd.DataFrame
     about: dict[str, Any]
+
+
+def result(frames: list[pd.DataFrame], about: dict[str, Any]) -> Result | RunFailed:
+    """Of the rows of a run, or what of them is not finite."""
+    frame = pd.concat(frames, ignore_index=True)
+    return failures.lost(frame) or Result(frame, about)
 
 
 def trajectory_rows(
@@ -76,14 +84,31 @@ def target_rows(data: Dataset, keep: int) -> list[pd.DataFrame]:
     return [rows("data", "target", [0], y[:keep].reshape(1, -1), split) for split, y in pairs]
 
 
+def stability_rows(
+    model: str, setup: Setup, values: np.ndarray | None, critical: float
+) -> pd.DataFrame:
+    """Extreme eigenvalues of a model's kernel, its rate, and the critical learning rate."""
+    quantities = {"kernel_rate": setup.rate}
+    if values is not None:
+        quantities = {"lambda_max": values[-1], "lambda_min": values[0]} | quantities
+    if np.isfinite(critical):
+        quantities["lr_critical"] = critical
+    return pd.concat([rows(model, q, [0], [v], "train") for q, v in quantities.items()])
+
+
 class Member(NamedTuple):
-    """One run of a pack: its critical learning rate, nan if unknown, and the linearization that was
-    predicted, for the RMSE that `tick` shows.
+    """One run of a pack before its training: the critical learning rates of the network's kernel,
+    nan if unknown, and of other kernels; what was predicted; rows and seconds of both.
+
+    `end`: why it fails once so many logged steps have been seen.
     """
 
     setup: Setup
-    critical: float
-    reference: Trajectory | None
+    critical: dict[str, float]
+    paths: dict[str, Trajectory]
+    frames: list[pd.DataFrame]
+    seconds: float
+    end: tuple[int, RunFailed] | None = None
 
 
 Point = dict[str, Trajectory]  # of every model at one step
@@ -140,10 +165,14 @@ def kernels_of(setup: Setup, omega: Any) -> measure.Empirical:
 
 
 def initial_kernels(setup: Setup) -> measure.Empirical | None:
-    """The kernels at theta_0, where their change is logged."""
+    """The kernels at theta_0, where their change is logged. Raises RunFailed where their norms, to
+    which it is relative, aren't finite."""
     if not setup.experiment.log.kernel:
         return None
-    return kernels_of(setup, jax.tree.map(jnp.zeros_like, setup.params0))
+    found = kernels_of(setup, jax.tree.map(jnp.zeros_like, setup.params0))
+    norms = np.array([[jnp.linalg.norm(kernel) for kernel in found.values()]])
+    failures.finite(setup.experiment, "norm of a kernel at initialization", norms, setup.x_train)
+    return found
 
 
 def with_kernels(
@@ -164,9 +193,12 @@ def train_loss(setup: Setup, network: Trajectory) -> float:
 
 def shown(member: Member, points: list[Point]) -> dict[str, float]:
     """Train loss of the network and test RMSE to its linearization, for the progress bar."""
+    if not points:
+        return {}
     network = points[-1]["network"]
     values = {"loss": train_loss(member.setup, network)}
-    linear = member.reference.test[len(points) - 1] if member.reference else None
+    predicted = member.paths.get("ntk_empirical")
+    linear = predicted.test[len(points) - 1] if predicted else None
     if linear is None and "linearized" in points[-1]:
         linear = points[-1]["linearized"].test
     if linear is not None:

@@ -64,7 +64,7 @@ def pin() -> None:
 
 @contextmanager
 def numerics(experiment: Experiment) -> Iterator[None]:
-    """The run's precision. A linearization may diverge where its network doesn't: quietly.
+    """The run's precision. What overflows does so quietly: failures.py tells it.
 
     LAPACK's threads, which decide the last bits, are this machine's cores: in a launcher's worker,
     whose environment asks for fewer, too. Raises UserError where there is no device.

@@ -1,7 +1,6 @@
 """The program `train`: a network and its linearization over the steps of gradient descent."""
 
 import time
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,12 +10,11 @@ from ntkrepro.config.rules import gradient_descent
 from ntkrepro.config.schema import Space
 from ntkrepro.data import load
 from ntkrepro.errors import RunFailed, UserError
-from ntkrepro.programs import function_space, observe, weight_space
+from ntkrepro.programs import failures, function_space, observe, weight_space
 from ntkrepro.programs.function_space import TangentKernel
 from ntkrepro.programs.observe import Member, Result
 from ntkrepro.programs.setup import FUNCTION_SPACE, Setup, fits, outputs, prepare
 from ntkrepro.progress import Say, Tick
-from ntkrepro.records.rows import rows
 from ntkrepro.theory import dynamics
 from ntkrepro.training import measure
 from ntkrepro.training.measure import Trajectory
@@ -30,16 +28,6 @@ SIDES = {  # whether function space is asked for, and whether weight space
 }
 
 
-class Side(NamedTuple):
-    """A run before its training: rows, and what its linearization is predicted to do."""
-
-    setup: Setup
-    critical: float
-    frames: list[pd.DataFrame]
-    paths: dict[str, Trajectory]
-    seconds: float
-
-
 def side_by_side(pack: list[Run], say: Say, tick: Tick) -> list[Result | RunFailed]:
     """For each member of a pack, whose configs differ in seed and learning rate alone: rows of the
     record, and for its provenance the data's fingerprint, each side's seconds and the rate used; or
@@ -48,38 +36,64 @@ def side_by_side(pack: list[Run], say: Say, tick: Tick) -> list[Result | RunFail
     dataset = load.load(pack[0].experiment.data)
     setups = [prepare(run, dataset) for run in pack]
     function, names = spaces(setups[0])[0], trained(setups[0])
-    sides = [before(setup, function, say) for setup in setups]
-    members = [Member(s.setup, s.critical, s.paths.get("ntk_empirical")) for s in sides]
+    members = [before(setup, function, say) for setup in setups]
     paths, seconds = weight_space.trajectories(members, names, tick)
-    return [result(s, t, seconds, len(sides)) for s, t in zip(sides, paths, strict=True)]
+    return [result(m, t, seconds, len(members)) for m, t in zip(members, paths, strict=True)]
 
 
-def before(setup: Setup, function: bool, say: Say) -> Side:
+def before(setup: Setup, function: bool, say: Say) -> Member:
     """Kernels at initialization, the critical learning rate, and with `function` what they say."""
-    frames: list[pd.DataFrame] = []
-    paths: dict[str, Trajectory] = {}
-    critical, began = float("nan"), time.perf_counter()
-    theta = function_space.empirical_kernels(setup) if fits(setup) else None
-    fraction = setup.experiment.optimizer.lr_over_critical
+    began, frames, paths = time.perf_counter(), [], {}
+    critical, seconds = {"network": float("nan")}, 0.0
+    try:
+        theta = function_space.empirical_kernels(setup) if fits(setup) else None
+        setup, critical["network"] = rates(setup, theta)
+        if theta or setup.experiment.optimizer.lr_over_critical:
+            values = theta and theta.spectrum.values
+            frames.append(observe.stability_rows("network", setup, values, critical["network"]))
+        if function and theta:
+            paths["ntk_empirical"] = function_space.trajectory(setup, theta, with_weights=True)
+        elif function:
+            paths["ntk_empirical"] = function_space.matrix_free(setup)
+        seconds = round(time.perf_counter() - began, 3)
+        if function and theta and setup.experiment.linearized.analytic:
+            theta = function_space.analytic_kernels(setup)
+            values = theta.spectrum.values
+            critical["ntk_analytic"] = own = critical_lr(setup, float(values[-1]))
+            frames.append(observe.stability_rows("ntk_analytic", setup, values, own))
+            paths["ntk_analytic"] = function_space.trajectory(setup, theta, with_weights=False)
+    except RunFailed as error:
+        return Member(setup, critical, {}, [], seconds, (0, error))
+    member = Member(setup, critical, paths, frames, seconds)
+    warn(member, say)
+    return member._replace(end=foreseen(member))
+
+
+def rates(setup: Setup, theta: TangentKernel | None) -> tuple[Setup, float]:
+    """The setup with its learning rate, and the critical one of the network's kernel, nan if not
+    known. Raises RunFailed where a fraction is asked for and there is none."""
+    fraction, critical = setup.experiment.optimizer.lr_over_critical, float("nan")
     if theta and gradient_descent(setup.experiment):
         critical = critical_lr(setup, float(theta.spectrum.values[-1]))
     elif fraction:
         critical = critical_lr(setup, function_space.largest_eigenvalue(setup))
-    if fraction:
-        setup = setup._replace(lr=fraction * critical)
-    if theta or fraction:
-        frames.append(stability_rows(setup, theta, critical))
-    if theta:
-        warn(setup, critical, say)
-    if theta and function:
-        paths["ntk_empirical"] = function_space.trajectory(setup, theta, with_weights=True)
-    elif function:
-        paths["ntk_empirical"] = function_space.matrix_free(setup)
-    seconds = round(time.perf_counter() - began, 3)
-    if function and theta and setup.experiment.linearized.analytic:
-        kernels = function_space.analytic_kernels(setup)
-        paths["ntk_analytic"] = function_space.trajectory(setup, kernels, with_weights=False)
-    return Side(setup, critical, frames, paths, seconds)
+    if fraction and not np.isfinite(critical):
+        raise RunFailed(
+            f"optimizer.lr_over_critical={fraction:g}: the kernel at initialization is 0, so that "
+            "no learning rate is critical; set optimizer.lr in its place"
+        )
+    return setup._replace(lr=fraction * critical) if fraction else setup, critical
+
+
+def foreseen(member: Member) -> tuple[int, RunFailed] | None:
+    """Member.end: a predicted model that diverges ends the run before its training, unless the
+    network may be done before that step."""
+    setup, opt = member.setup, member.setup.experiment.optimizer
+    for model, path in member.paths.items():
+        for index in map(int, np.flatnonzero(failures.diverged(setup, path, path.at(0)))):
+            why = failures.divergence(setup, member.critical, model, index)
+            return (index + 1 if opt.stop or opt.plateau else 0), why
+    return None
 
 
 def critical_lr(setup: Setup, largest: float) -> float:
@@ -87,21 +101,21 @@ def critical_lr(setup: Setup, largest: float) -> float:
 
 
 def result(
-    side: Side, trained: weight_space.Outcome, seconds: float, pack: int
+    member: Member, trained: weight_space.Outcome, seconds: float, pack: int
 ) -> Result | RunFailed:
     """Rows up to where the run ended, and provenance."""
     if isinstance(trained, RunFailed):
         return trained
-    setup, count = side.setup, len(trained["network"].train)
-    paths = {name: measure.first(path, count) for name, path in {**trained, **side.paths}.items()}
-    frames = [*side.frames, *all_rows(setup, setup.steps[:count], paths)]
+    setup, count = member.setup, len(trained["network"].train)
+    paths = {name: measure.first(path, count) for name, path in {**trained, **member.paths}.items()}
+    frames = [*member.frames, *all_rows(setup, setup.steps[:count], paths)]
     about = {
         "data": load.fingerprint(setup.dataset),
-        "seconds": {"function_space": side.seconds, "training": round(seconds / pack, 3)},
+        "seconds": {"function_space": member.seconds, "training": round(seconds / pack, 3)},
         "lr": setup.lr,
         "pack": pack,
     }
-    return Result(pd.concat(frames, ignore_index=True), about)
+    return observe.result(frames, about)
 
 
 def trained(setup: Setup) -> tuple[str, ...]:
@@ -143,28 +157,18 @@ def spaces(setup: Setup) -> tuple[bool, bool]:
     return function, weights or (auto and not function)
 
 
-def warn(setup: Setup, critical: float, say: Say) -> None:
-    """Before training: above the critical learning rate the linearization can't converge on mse.
+def warn(member: Member, say: Say) -> None:
+    """Before training: above its kernel's critical learning rate a linearization can't converge on
+    mse, but in continuous time.
 
     On cross entropy the curvature is below that of mse, and its own rate is not known beforehand.
     """
-    lr = setup.lr
-    if lr > critical and setup.loss.quadratic:
-        say(
-            f"warning: optimizer.lr={lr:g} is {lr / critical:.3g} x the critical learning rate "
-            f"{critical:.4g} of the kernel at initialization: the linearization diverges"
-        )
-
-
-def stability_rows(setup: Setup, theta: TangentKernel | None, critical: float) -> pd.DataFrame:
-    """Extreme eigenvalues of the empirical kernel, its rate, and the critical learning rate."""
-    quantities = {"kernel_rate": setup.rate}
-    if theta:
-        values = theta.spectrum.values
-        quantities = {"lambda_max": values[-1], "lambda_min": values[0]} | quantities
-    if np.isfinite(critical):
-        quantities["lr_critical"] = critical
-    return pd.concat([rows("network", q, [0], [v], "train") for q, v in quantities.items()])
+    setup = member.setup
+    for model, critical in member.critical.items():
+        steps = setup.loss.quadratic and not setup.experiment.linearized.flow
+        if steps and setup.lr > critical:
+            rate = failures.over_critical(setup, member.critical, model)
+            say(f"warning: {rate} at initialization: its linearization diverges")
 
 
 def all_rows(setup: Setup, steps: list[int], paths: dict[str, Trajectory]) -> list[pd.DataFrame]:

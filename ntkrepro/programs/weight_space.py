@@ -7,16 +7,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ntkrepro import signals
 from ntkrepro.config.schema import LayerRates
 from ntkrepro.errors import RunFailed
 from ntkrepro.networks import functions
+from ntkrepro.programs import failures
 from ntkrepro.programs.observe import (
     Member,
     Point,
-    finite,
     initial_kernels,
     observe_all,
     shown,
@@ -42,8 +41,8 @@ def trajectories(
 ) -> tuple[list[Outcome], float]:
     """Train the named models of every member together, from the last checkpoint if there is one.
 
-    Returns what was seen of each up to its end (`over`), or for a member whose outputs are no
-    longer finite a RunFailed that names lr over `critical`; and the seconds of training alone.
+    Returns what was seen of each up to its end (`over`), or why it failed (`failure`); and the
+    seconds of training alone.
     """
     experiment = members[0].setup.experiment
     tasks, several = [task_of(member.setup, names) for member in members], len(members) > 1
@@ -56,7 +55,7 @@ def trajectories(
     keep = checkpoint.keeper(path, experiment.checkpoint, name, lambda: pack(seen))
     steps = members[0].setup.steps[max(map(len, seen)) :]
     trained = loop.train(recipe, task, names, steps, tick, several, keep, (now, states))
-    starts = [initial_kernels(member.setup) for member in members]
+    members, starts = zip(*map(with_kernels, members), strict=True)
     seconds, began = 0.0, time.perf_counter()
     with signals.deferred():
         for step, omegas in trained:
@@ -70,6 +69,14 @@ def trajectories(
                 break
             began = time.perf_counter()
     return [outcome(m, p) for m, p in zip(members, seen, strict=True)], round(seconds, 3)
+
+
+def with_kernels(member: Member) -> tuple[Member, measure.Empirical | None]:
+    """A member and its kernels at theta_0; without any it ends at once."""
+    try:
+        return member, initial_kernels(member.setup)
+    except RunFailed as error:
+        return member._replace(end=member.end or (0, error)), None
 
 
 def pack(seen: list[list[Point]]) -> checkpoint.Seen:
@@ -98,13 +105,11 @@ def unpack(stored: checkpoint.Seen, i: int) -> list[Point]:
 
 
 def over(member: Member, points: list[Point]) -> bool:
-    """Whether a run has ended: it diverged, or optimizer.stop or optimizer.plateau was reached."""
-    if not points:
-        return False
+    """Whether a run has ended: it failed, or optimizer.stop or optimizer.plateau was reached."""
     setup, opt = member.setup, member.setup.experiment.optimizer
-    if not finite(points[-1]["network"]):
+    if failure(member, points):
         return True
-    if not (opt.stop or opt.plateau):
+    if not points or not (opt.stop or opt.plateau):
         return False
     now, loss = setup.steps[len(points) - 1], train_loss(setup, points[-1]["network"])
     if loss < opt.stop:
@@ -115,18 +120,20 @@ def over(member: Member, points: list[Point]) -> bool:
     return abs(loss / train_loss(setup, points[half]["network"]) - 1) < opt.plateau
 
 
+def failure(member: Member, points: list[Point]) -> RunFailed | None:
+    """Why a run fails: as was known beforehand, or for a model that is seen to have diverged."""
+    if member.end and len(points) >= member.end[0]:
+        return member.end[1]
+    for name, point in points[-1].items() if points else ():
+        if failures.diverged(member.setup, point, points[0][name]):
+            return failures.divergence(member.setup, member.critical, name, len(points) - 1)
+    return None
+
+
 def outcome(member: Member, points: list[Point]) -> Outcome:
     """The trajectories of a member, with how far its kernels have moved."""
-    setup, critical = member.setup, member.critical
-    if not finite(points[-1]["network"]):
-        lr, steps = setup.lr, [0, *setup.steps]
-        known = f" is {lr / critical:.3g} x the critical learning rate {critical:.4g}"
-        return RunFailed(
-            f"training diverged between step {steps[len(points) - 1]} and step "
-            f"{steps[len(points)]}: optimizer.lr={lr:g}"
-            f"{known if np.isfinite(critical) else ''}; lower optimizer.lr"
-        )
-    return {name: measure.stack([point[name] for point in points]) for name in points[0]}
+    why = failure(member, points)
+    return why or {name: measure.stack([p[name] for p in points]) for name in points[0]}
 
 
 def recipe_of(setup: Setup) -> Recipe:

@@ -30,10 +30,21 @@ def train(record: Record) -> str:
     for model in [name for name in MODELS if name in set(last["model"])]:
         cells = [pair(last, model, quantity) for quantity in ("loss", "accuracy", "rmse")]
         lines.append(f"{model:14}" + "".join(f"{cell:>22}" for cell in cells))
-    lr, critical = record.lr, value(rows, "network", "lr_critical", "train")
-    if critical is not None:
-        lines.append(f"learning rate {lr:g} = {lr / critical:.3g} x critical ({critical:.4g})")
-    return "\n".join(lines)
+    return "\n".join([*lines, *rates(record)])
+
+
+def rates(record: Record) -> list[str]:
+    """The learning rate over the critical one of each kernel; of the network's, without its name.
+
+    Older records have the network's alone.
+    """
+    rows, lr, lines = record.rows, record.lr, []
+    for model, of in (("network", ""), ("ntk_analytic", " of ntk_analytic"), ("nngp", " of nngp")):
+        critical = value(rows, model, "lr_critical", "train")
+        if critical is not None:
+            rate = f"{lr / critical:.3g} x critical{of} ({critical:.4g})"
+            lines.append(f"learning rate {lr:g} = {rate}")
+    return lines
 
 
 def pair(rows: pd.DataFrame, model: str, quantity: str) -> str:
@@ -59,7 +70,7 @@ def ensemble(record: Record) -> str:
     for model, (mean, std) in found.items():
         cells = (f"{mean[i]:.4g} ± {std[i]:.3g}" for i in (0, -1))
         lines.append(f"{model:16}" + "".join(f"{cell:>22}" for cell in cells))
-    return "\n".join(lines)
+    return "\n".join([*lines, *rates(record)])
 
 
 SUMMARIES = {"train": train, "kernel_convergence": kernel_convergence, "ensemble": ensemble}

@@ -57,6 +57,11 @@ def square_root(kernel: np.ndarray) -> np.ndarray:
     return vectors * np.sqrt(np.maximum(values, 0))
 
 
+def small(values: np.ndarray) -> np.ndarray:
+    """Which of the eigenvalues, ascending, `responses` leaves out at t = infinity."""
+    return values <= SMALL * values[-1]
+
+
 def responses(
     theta: Blocks, steps: ArrayLike, rate: float, flow: bool = False, momentum: float = 0.0
 ) -> np.ndarray:
@@ -64,7 +69,7 @@ def responses(
     spectrum, steps = dynamics.spectrum(theta.train_train), np.atleast_1d(steps)
     values, ends = spectrum.values, np.isinf(steps)
     phi = dynamics.phi_t(values, steps[~ends], rate, flow, momentum)
-    solve = np.where(values > SMALL * values[-1], 1 / np.maximum(values, 1e-300), 0)
+    solve = np.where(small(values), 0, 1 / np.maximum(values, 1e-300))
     phi = np.concatenate([phi, np.tile(solve, (int(ends.sum()), 1))])
     side = theta.test_train @ spectrum.vectors
     return np.einsum("mp,tp,np->tmn", side, phi, spectrum.vectors, optimize=True)

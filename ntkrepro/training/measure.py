@@ -32,6 +32,10 @@ class Trajectory(NamedTuple):
     kernel_change: np.ndarray | None = None
     kernel_distance: np.ndarray | None = None
 
+    def at(self, t: int) -> "Trajectory":
+        """One step of several."""
+        return Trajectory(*(None if part is None else part[t] for part in self))  # type: ignore
+
 
 def stack(points: list[Trajectory]) -> Trajectory:
     """Trajectories of single steps, one after another."""
@@ -112,9 +116,11 @@ def kernels(model: Network, params: Any, x: jax.Array) -> Empirical:
 
 
 def relative_change(now: Empirical, start: Empirical) -> np.ndarray:
-    """|K_t - K_0|_F / |K_0|_F of NTK and NNGP [2], or of the NTK [1]."""
+    """|K_t - K_0|_F / |K_0|_F of NTK and NNGP [2], or of the NTK [1]; infinite where K_t isn't
+    finite."""
     norm = jnp.linalg.norm
-    return np.array([float(norm(now[n] - start[n]) / norm(start[n])) for n in now])
+    changes = np.array([float(norm(now[n] - start[n]) / norm(start[n])) for n in now])
+    return np.where([bool(jnp.isfinite(now[n]).all()) for n in now], changes, np.inf)
 
 
 def distance(now: Empirical, start: Empirical) -> np.ndarray:

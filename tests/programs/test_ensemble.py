@@ -73,11 +73,11 @@ def test_blocks_are_kept_and_a_run_goes_on_where_it_was_cut_off(tmp_path, monkey
     monkeypatch.setattr(memory, "CACHES", {jax.default_backend(): 2 * each})
     real, calls = ensemble.train_block, []
 
-    def dies(setup, first, last, path, tick):
+    def dies(setup, critical, first, *args):
         calls.append(first)
         if first == 4:
             raise KeyboardInterrupt
-        return real(setup, first, last, path, tick)
+        return real(setup, critical, first, *args)
 
     monkeypatch.setattr(ensemble, "train_block", dies)
     with pytest.raises(KeyboardInterrupt):

@@ -40,10 +40,10 @@ def test_a_run_logs_what_the_figures_need(tmp_path):
     assert set(rows["model"]) == models
     both = ("loss", "accuracy", "output", "output_rms", "example_loss", "example_correct")
     network = {*both, "weight", "weight_change", "ntk_change", "nngp_change", "ntk_distance"}
-    network |= {"lambda_max", "lambda_min", "kernel_rate", "lr_critical"}
-    assert set(rows[rows["model"] == "network"]["quantity"]) == network
+    stability = {"lambda_max", "lambda_min", "kernel_rate", "lr_critical"}
+    assert set(rows[rows["model"] == "network"]["quantity"]) == network | stability
     analytic = set(rows[rows["model"] == "ntk_analytic"]["quantity"])
-    assert analytic == {*both, "rmse"}
+    assert analytic == {*both, "rmse"} | stability
     assert rows["value"].notna().all()
     steps = log_steps(Optimizer(steps=32), Log(points=8))
     assert list(series(record, "network", "loss", "train")["step"]) == steps
@@ -253,9 +253,11 @@ def test_kernels_that_do_not_exist_are_refused(tmp_path, overrides, told):
 
 def test_a_rate_above_the_critical_one_is_told_before_training(tmp_path):
     said = []
-    record = run(tmp_path, "optimizer.lr=1", said=said)
-    assert "x the critical learning rate" in said[0]
-    assert 1 / last(record, "network", "lr_critical", "train") > 1
+    record = run(tmp_path, "optimizer.lr=0.5", "optimizer.steps=8", said=said)
+    for line, model in zip(said, ("network", "ntk_analytic"), strict=True):
+        critical = last(record, model, "lr_critical", "train")
+        assert critical < 0.5
+        assert f"the critical learning rate {critical:.4g} of {model}'s kernel" in line
 
 
 @pytest.mark.parametrize(
