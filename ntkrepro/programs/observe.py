@@ -14,7 +14,7 @@ from ntkrepro.data.load import Dataset
 from ntkrepro.errors import RunFailed
 from ntkrepro.programs import failures
 from ntkrepro.programs.setup import Setup, fits
-from ntkrepro.records.rows import rows
+from ntkrepro.records.rows import joined, rows
 from ntkrepro.theory.losses import LOSSES, correct
 from ntkrepro.training import loop, measure
 from ntkrepro.training.measure import Trajectory, root_mean_square
@@ -31,7 +31,7 @@ class Result(NamedTuple):
 
 def result(frames: list[pd.DataFrame], about: dict[str, Any]) -> Result | RunFailed:
     """Of the rows of a run, or what of them is not finite."""
-    frame = pd.concat(frames, ignore_index=True)
+    frame = joined(frames)
     return failures.lost(frame) or Result(frame, about)
 
 
