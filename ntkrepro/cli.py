@@ -263,11 +263,25 @@ def from_launcher(error: Exception) -> bool:
 
 
 def plan(words: list[str], multirun: str = "") -> None:
-    """What a run, or a sweep, will cost: FLOPs, memory, time, before it runs."""
-    from ntkrepro.config.compose import expand
-    from ntkrepro.plan.table import report
+    """What a run, or what is missing of a sweep, will cost: FLOPs, memory, time."""
+    from rich.console import Console
 
-    print(report(expand(words)))
+    from ntkrepro.config.compose import expand
+    from ntkrepro.records import store
+
+    runs = expand(words)
+    missing = [run for run in runs if not store.is_done(run.path)]
+    if missing:
+        from ntkrepro.plan.table import report  # JAX
+
+        console = Console(markup=False, emoji=False, highlight=False, soft_wrap=False)
+        for part in report(missing, len(runs) - len(missing)):
+            console.print(part, soft_wrap=isinstance(part, str))
+    elif len(runs) > 1:
+        print(f"all {len(runs)} runs are there already")
+    elif record := store.read(runs[0].path):
+        seconds = record.provenance["seconds"]["all"]
+        print(f"{runs[0].path} is there already: it took {seconds:.3g} s")
 
 
 def status(words: list[str], multirun: str = "") -> None:

@@ -45,9 +45,7 @@ class Dataset(NamedTuple):
 
 def load(data: Data) -> Dataset:
     """The data of a config, flattened, float64. Raises UserError where there isn't enough."""
-    train, test = SETS[data.name].read(data)
-    train = take(train, data.classes, data.train, "data.train")
-    test = train if data.points else take(test, data.classes, data.test, "data.test")
+    train, test = chosen(data)
     x_train, x_test = normalize(train.images, test.images, data.normalize.name)
     n0 = x_train.shape[1]
     y_train, y_test = (targets(split, data) for split in (train, test))
@@ -58,6 +56,13 @@ def load(data: Data) -> Dataset:
         x_train, x_test = subspace(x_train, x_test)
     image = image_of(train.images.shape[1:])
     return Dataset(x_train, y_train, x_test, y_test, n0, image, real=not train.names)
+
+
+def chosen(data: Data) -> tuple[Images, Images]:
+    """The examples of a config as they are stored. Raises UserError where there aren't enough."""
+    train, test = SETS[data.name].read(data)
+    train = take(train, data.classes, data.train, "data.train")
+    return train, train if data.points else take(test, data.classes, data.test, "data.test")
 
 
 def digits(data: Data) -> tuple[Images, Images]:

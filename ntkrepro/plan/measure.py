@@ -12,8 +12,8 @@ import psutil
 
 from ntkrepro.programs.calls import Call
 
-ENOUGH = 0.2  # seconds that a measurement takes at least
-LONG = 2.0  # seconds of a call that is measured on fewer examples
+ENOUGH = 0.1  # seconds that a measurement takes at least
+LONG = 0.5  # seconds of a call that is measured once
 
 
 def measure(call: Call, compiled: Any) -> float:
@@ -29,22 +29,22 @@ def measure(call: Call, compiled: Any) -> float:
                 given[at] = result
         return result
 
-    jax.block_until_ready(calls(1))
     return seconds_of(calls)
 
 
 def seconds_of(calls: Callable[[int], Any]) -> float:
     """Of one among as many calls as take ENOUGH: the median of three times, which other work on
-    the machine moves least. Where that takes LONG, once."""
+    the machine moves least. Where one takes LONG, that of the first."""
 
     def spent(count: int) -> float:
         return seconds_once(lambda: jax.block_until_ready(calls(count)))
 
+    if (seconds := spent(1)) > LONG:
+        return seconds
     count = 1
     while (seconds := spent(count)) < ENOUGH:
         count = max(count + 1, min(10 * count, round(1.5 * count * ENOUGH / max(seconds, 1e-9))))
-    again = [] if seconds > LONG else [spent(count), spent(count)]
-    return median([seconds, *again]) / count
+    return median([seconds, spent(count), spent(count)]) / count
 
 
 def random(leaf: Any) -> jax.Array:

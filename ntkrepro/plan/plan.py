@@ -3,24 +3,27 @@
 FLOPs are XLA's count of every call's program, memory is XLA's of the compiled one and what is
 alive beside it: both from shapes. Seconds are measured here and now: each at its own size, or
 on fewer examples where that would take long or more memory than is free, and a run of next to
-nothing, which pays for imports, compilation and reading the data.
+nothing, which pays for libraries, compilation and reading the data.
 """
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
 
+from ntkrepro.compilation import options
 from ntkrepro.config.identity import LABELS, Run, flat, run_id
 from ntkrepro.config.schema import Experiment, Program, Space
+from ntkrepro.data import load
 from ntkrepro.plan.measure import LONG, free, measure, rate, resident, seconds_of, seconds_once
+from ntkrepro.programs import memory
 from ntkrepro.programs.calls import Call, HostCall, task_shapes
 from ntkrepro.programs.catalog import PROGRAMS
-from ntkrepro.programs.memory import is_host
 from ntkrepro.programs.run import compute, numerics
-from ntkrepro.programs.setup import FUNCTION_SPACE, Setup, fits, shapes
+from ntkrepro.programs.setup import Setup, shapes
 from ntkrepro.programs.side_by_side import spaces
 from ntkrepro.programs.weight_space import recipe_of
 from ntkrepro.sweep import packs, status
@@ -28,6 +31,7 @@ from ntkrepro.training import loop
 
 SMALL = 16  # width and examples of the run of next to nothing
 LOGGED = 48  # steps of another, all of them logged
+REACHED = 0.25  # of a matrix product's rate, by calls that are measured at their own size
 NO_SHAPES = LABELS | packs.OWN | {"data.seed"}  # change nothing that is compiled
 
 
@@ -38,13 +42,12 @@ class Cost(NamedTuple):
     calls: float
     flops: float | None  # none: not XLA's
     seconds: float
-    device: int
-    host: int
+    bytes: int
 
 
 class Start(NamedTuple):
     """Seconds of a run of next to nothing, alone and after another of the same shapes, and of one
-    more logged step; bytes that the process keeps of it: compiled code, libraries."""
+    more logged step; bytes that its process has in the end: libraries and compiled code."""
 
     first: float
     again: float
@@ -78,26 +81,29 @@ class Plan(NamedTuple):
     @property
     def peak(self) -> Cost:
         """What has the most memory alive."""
-        return max(self.costs, key=lambda cost: cost.device + is_host() * cost.host)
+        return max(self.costs, key=lambda cost: cost.bytes)
 
     @property
     def bytes(self) -> int:
-        """On the device; of a CPU, which computes in the host's memory, both."""
-        return self.peak.device + is_host() * (self.peak.host + self.start.kept)
+        """On the device; of a CPU, which computes in the host's memory, of the process."""
+        return self.peak.bytes + memory.of_host(self.start.kept)
 
 
 def plan(run: Run) -> Plan:
-    """The plan of one run. Raises UserError like the run itself."""
+    """The plan of one run. Raises UserError like the run itself, but for one too large to run."""
     jax.config.update("jax_enable_compilation_cache", False)  # a new run has nothing there
-    before, experiment = resident(), run.experiment
+    experiment = run.experiment
     with numerics(experiment):
         setup, spec = shapes(run), PROGRAMS[experiment.program]
-        start = start_up(setup, before)  # first, so that it pays for all that is paid once
+        models = spec.models(setup)  # refuses what can't be meant
+        memory.refuse_too_large(experiment, [memory.data(setup)])  # which is read next
+        load.chosen(experiment.data)
+        start = start_up(setup)  # first, so that it pays for all that is paid once
         return Plan(
             sum(leaf.size for leaf in jax.tree.leaves(setup.params0)),
             step_flops(setup),
             start,
-            len(setup.steps) if spec.models(setup) else 0,
+            len(setup.steps) if models else 0,
             [cost(setup, call) for call in spec.calls(setup)],
         )
 
@@ -119,23 +125,28 @@ def flops_of(lowered: Any) -> float:
 
 
 def lower(call: Call) -> Any:
-    return jax.jit(call.function, donate_argnums=call.donated).lower(*call.args)
+    function = jax.jit(call.function, donate_argnums=call.donated, compiler_options=options())
+    return function.lower(*call.args)
 
 
 def cost(setup: Setup, call: Call | HostCall) -> Cost:
     if isinstance(call, HostCall):
-        call.function()  # what it compiles
         seconds = call.share * seconds_of(lambda count: [call.function() for _ in range(count)])
-        return Cost(call.name, call.calls, None, seconds, 0, call.host)
+        return Cost(call.name, call.calls, None, seconds, call.held)
     lowered = lower(call)
     compiled, flops = lowered.compile(), flops_of(lowered)
     used = compiled.memory_analysis()
     own = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
-    if flops / rate() < LONG and call.held + own < free() / 2:
+    if flops < enough() and call.held + own < free() / 2:
         seconds = measure(call, compiled)
     else:
         seconds = on_fewer(setup, call, flops)
-    return Cost(call.name, call.calls, flops, seconds, call.held + own, call.host)
+    return Cost(call.name, call.calls, flops, seconds, call.held + own)
+
+
+def enough() -> float:
+    """FLOPs of a call that takes LONG at most."""
+    return LONG * REACHED * rate()
 
 
 def on_fewer(setup: Setup, call: Call, flops: float) -> float:
@@ -143,92 +154,103 @@ def on_fewer(setup: Setup, call: Call, flops: float) -> float:
 
     Where one example is too much already: from the rate of a matrix product.
     """
-    share = 0.5
-    while share > 1e-6:
-        few = shapes(Run.of(fewer(setup, share)))
+    share = min(0.5, (enough() / flops) ** 0.5, free() / 4 / call.held)  # FLOPs may grow with n^2
+    for _ in range(3):
+        few = shapes(Run.of(fewer(setup, partial(portion, share))))
         calls = PROGRAMS[few.experiment.program].calls(few)
         small = next(other for other in calls if other.name == call.name)
         assert isinstance(small, Call)
         lowered = lower(small)
         its = flops_of(lowered)
-        if its / rate() < LONG and small.held < free() / 2:
+        if its <= enough() and small.held < free() / 2:
             return measure(small, lowered.compile()) * flops / its
-        share /= 2
+        share *= min(0.5, enough() / its)
     return flops / rate()
 
 
-def fewer(setup: Setup, share: float) -> Experiment:
-    """The config with that share of its examples, and the same sides."""
+def portion(share: float, count: int) -> int:
+    return max(1, round(share * count))
+
+
+def fewer(setup: Setup, cut: Callable[[int], int]) -> Experiment:
+    """The config with so many of its examples, and the same sides."""
     experiment = setup.experiment
     data, log, opt = experiment.data, experiment.log, experiment.optimizer
-    cut = lambda count: count and max(1, round(share * count))  # noqa: E731
+    less = lambda count: count and cut(count)  # noqa: E731
     linearized = experiment.linearized
     if experiment.program is Program.train:
-        linearized = replace(linearized, space=side(setup))
+        linearized = replace(linearized, space=SPACES[spaces(setup)])
     return replace(
         experiment,
         linearized=linearized,
-        data=replace(data, train=cut(data.train), test=cut(data.test), points=cut(data.points)),
-        optimizer=replace(opt, batch=cut(opt.batch)),
-        log=replace(log, outputs=cut(log.outputs), train=cut(log.train), batch=cut(log.batch)),
+        data=replace(data, train=cut(data.train), test=cut(data.test), points=less(data.points)),
+        optimizer=replace(opt, batch=less(opt.batch)),
+        log=replace(log, outputs=cut(log.outputs), train=less(log.train), batch=less(log.batch)),
     )
 
 
-def side(setup: Setup) -> Space:
-    """linearized.space as it was decided."""
-    sides = {(True, True): Space.both, (True, False): Space.function, (False, True): Space.weights}
-    return sides.get(spaces(setup), Space.none)
+SPACES = {  # linearized.space as it was decided
+    (True, True): Space.both,
+    (True, False): Space.function,
+    (False, True): Space.weights,
+    (False, False): Space.none,
+}
 
 
-def start_up(setup: Setup, before: int) -> Start:
-    """From runs of the same kind with next to nothing in them.
-
-    `before`: bytes resident before anything ran. They have as many layers and outputs, and a
-    kernel where the run has one.
-    """
+def start_up(setup: Setup) -> Start:
+    """From runs of the same kind with next to nothing in them: as many layers and outputs, steps
+    that change next to nothing."""
     experiment = setup.experiment
-    data, log, opt = experiment.data, experiment.log, experiment.optimizer
-    k = setup.k
-    few = SMALL if fits(setup) else min(data.train, FUNCTION_SPACE // k + 1)
-    width = experiment.model.width
-    width = width if setup.model.own else min(width, SMALL)
-    small = fewer(setup, 1.0)
+    small, width = fewer(setup, partial(min, SMALL)), experiment.model.width
+    opt, data = small.optimizer, small.data
     small = replace(
         small,
         name="plan",
         samples=min(experiment.samples, 2),
-        data=replace(data, train=min(data.train, few), test=min(data.test, SMALL)),
-        model=replace(experiment.model, width=width),
+        # a path's ends are of two classes
+        data=replace(data, train=experiment.data.train) if data.points else data,
+        model=replace(experiment.model, width=width if setup.model.own else min(width, SMALL)),
         optimizer=replace(
-            opt, lr=1e-6, steps=min(opt.steps, 2), batch=opt.batch and min(opt.batch, SMALL // 2)
+            opt,
+            lr=1e-6,
+            lr_over_critical=opt.lr_over_critical and 1e-6,
+            steps=min(opt.steps, 2),
+            batch=opt.batch and min(opt.batch, SMALL // 2),
+            stop=0.0,
+            plateau=0.0,
         ),
-        log=replace(log, points=2, steps=[], train=log.train and min(log.train, SMALL)),
+        log=replace(small.log, points=2, steps=[]),
         results="",
         sweep=[],
     )
     key = run_id(small)
     if key not in started:
-        started[key] = started_up(small, before)
+        started[key] = started_up(small)
     return started[key]
 
 
 started: dict[str, Start] = {}
 
 
-def started_up(small: Experiment, before: int) -> Start:
+@cache
+def kept_by_one() -> int:
+    """Bytes of this process after its first run, as of one that has but one."""
+    return resident()
+
+
+def started_up(small: Experiment) -> Start:
     """What that run takes, again, and with LOGGED logged steps."""
     many = replace(small.optimizer, steps=LOGGED)
     each = replace(small.log, steps=list(range(LOGGED)))
     with tempfile.TemporaryDirectory() as folder:
         small = replace(small, results=folder)
-        first = seconds_once(partial(compute, Run.of(small)))
-        kept = resident() - before
+        first, kept = seconds_once(partial(compute, Run.of(small))), kept_by_one()
         again, logging = (
             seconds_once(partial(compute, Run.of(point)))
             for point in (small, replace(small, optimizer=many, log=each))
         )
     more = LOGGED - small.optimizer.steps
-    return Start(first, again, max(0, logging - again) / more, max(0, kept))
+    return Start(first, again, max(0, logging - again) / more, kept)
 
 
 class Group(NamedTuple):

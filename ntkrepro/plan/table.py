@@ -1,35 +1,41 @@
 """A plan in words, for the terminal."""
 
+from collections.abc import Iterator
+
 import jax
 import psutil
+from rich.console import RenderableType
+from rich.table import Table
 
 from ntkrepro.config.identity import Run, flat
 from ntkrepro.plan.measure import free
 from ntkrepro.plan.plan import Group, Plan, groups
 from ntkrepro.programs import memory
 from ntkrepro.programs.catalog import PROGRAMS
-from ntkrepro.programs.memory import gib, is_host
+from ntkrepro.programs.memory import gib
 from ntkrepro.programs.run import numerics
 from ntkrepro.programs.setup import shapes
 from ntkrepro.sweep import packs
 
 
-def report(runs: list[Run]) -> str:
-    """The plan of one run in full, or of a sweep a line for each shape and their sum."""
-    found, first = groups(runs), runs[0].experiment
-    ready = sum(run.path.is_file() for run in runs)
+def report(runs: list[Run], there: int) -> Iterator[RenderableType]:
+    """The plan of one run in full, or of a sweep a line for each shape and their sum; and how many
+    more are `there`."""
+    found, first, count = groups(runs), runs[0].experiment, len(runs) + there
     title = f"{first.name}, scale={first.scale.name}"
-    lines = [f"{title}: {len(runs)} run{'s' * (len(runs) > 1)}, {ready} of them there"]
-    lines += table(found[0].plan) if len(found) == 1 else [summary(group) for group in found]
+    yield f"{title}: {count} run{'s' * (count > 1)}, {there} of them there"
+    if len(found) == 1:
+        plan = found[0].plan
+        step = ", ".join(f"{si(flops)}FLOP {name}" for name, flops in plan.step.items())
+        yield f"{si(plan.parameters)}parameters; a step: {step or 'none'}"
+        yield costs(plan)
+    else:
+        yield summary(found)
     flops = sum(len(group.runs) * group.plan.flops for group in found)
-    seconds = sum(group.seconds for group in found)
-    most = max(found, key=lambda group: group.plan.bytes)
     bound = "at most " if any(map(may_take_less, found)) else "about "
-    lines += [
-        f"in all {si(flops)}FLOP, {bound}{duration(seconds)} on this {device()}",
-        fit(most),
-    ]
-    return "\n".join(lines)
+    seconds = duration(sum(group.seconds for group in found))
+    yield f"in all {si(flops)}FLOP, {bound}{seconds} on this {device()}"
+    yield fit(max(found, key=lambda group: group.plan.bytes))
 
 
 def may_take_less(group: Group) -> bool:
@@ -39,31 +45,35 @@ def may_take_less(group: Group) -> bool:
     return bool(early) or min(packs.size(point), len(group.runs)) > 1
 
 
-def table(plan: Plan) -> list[str]:
-    step = ", ".join(f"{si(flops)}FLOP {name}" for name, flops in plan.step.items())
-    lines = [f"{si(plan.parameters)}parameters; a step: {step or 'none'}"]
-    lines.append(f"{'':26}{'calls':>10}{'FLOP each':>12}{'s each':>11}{'s':>9}{'memory':>11}")
+def table(*heads: str) -> Table:
+    """The first column is text, which folds in a narrow terminal, the others are numbers."""
+    out = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for i, head in enumerate(heads):
+        out.add_column(head, justify="right" if i else "left", overflow="fold", no_wrap=bool(i))
+    return out
+
+
+def costs(plan: Plan) -> Table:
+    out = table("", "calls", "FLOP each", "s each", "s", "memory")
     for cost in plan.costs:
         flops = "-" if cost.flops is None else si(cost.flops)
-        memory = cost.device + is_host() * cost.host
-        lines.append(
-            f"{cost.name:26}{cost.calls:>10.6g}{flops:>12}{cost.seconds:>11.3g}"
-            f"{cost.calls * cost.seconds:>9.2f}{gib(memory):>11}"
-        )
-    for name, calls, seconds in (
-        ("other work at logged steps", plan.logged, plan.start.logged),
-        ("start-up, compilation", 1, plan.start.first),
+        each, whole = f"{cost.seconds:.3g}", f"{cost.calls * cost.seconds:.2f}"
+        out.add_row(cost.name, f"{cost.calls:.6g}", flops, each, whole, gib(cost.bytes))
+    for name, calls, seconds, kept in (
+        ("other work at logged steps", plan.logged, plan.start.logged, ""),
+        ("start-up, compilation", 1, plan.start.first, gib(plan.start.kept)),
     ):
-        lines.append(f"{name:26}{calls:>10}{'-':>12}{seconds:>11.3g}{calls * seconds:>9.2f}")
-    return lines
+        out.add_row(name, str(calls), "-", f"{seconds:.3g}", f"{calls * seconds:.2f}", kept)
+    return out
 
 
-def summary(group: Group) -> str:
-    plan = group.plan
-    return (
-        f"  {group.label:40} x {len(group.runs):<4} {si(plan.parameters):>7}parameters "
-        f"{si(plan.flops):>7}FLOP {gib(plan.bytes):>9} {duration(group.seconds):>9}"
-    )
+def summary(found: list[Group]) -> Table:
+    out = table("", "runs", "parameters", "FLOP each", "memory", "time in all")
+    for group in found:
+        plan = group.plan
+        sizes = si(plan.parameters), si(plan.flops), gib(plan.bytes)
+        out.add_row(group.label, str(len(group.runs)), *sizes, duration(group.seconds))
+    return out
 
 
 def fit(group: Group) -> str:

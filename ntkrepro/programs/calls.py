@@ -1,6 +1,8 @@
 """What a run calls, how often, on which shapes: the run's own functions, for the plan."""
 
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,21 +10,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ntkrepro.config.identity import Run
 from ntkrepro.data import inputs
 from ntkrepro.networks import functions
-from ntkrepro.programs.setup import Setup
+from ntkrepro.programs.memory import of_host
+from ntkrepro.programs.setup import Setup, nbytes
 from ntkrepro.programs.weight_space import task_of
+from ntkrepro.records import store
+from ntkrepro.records.rows import joined, rows
 from ntkrepro.training import loop
 from ntkrepro.training.recipe import Recipe, Task
 
+ROWS = 2**16  # of a record, while its writing is measured
 MEASURED = 1024  # rows at most of a matrix that NumPy works on while it is measured
 
 
 class Call(NamedTuple):
     """A function that XLA compiles, and the shapes of its arguments.
 
-    `calls`: of one run. `held`: bytes alive on the device at a call, its arguments among them;
-    `host`: in NumPy. With `loop` the last argument is a number of steps that one call takes.
+    `calls`: of one run. `held`: bytes alive in the device's memory at a call, its arguments among
+    them. With `loop` the last argument is a number of steps that one call takes.
     """
 
     name: str
@@ -30,20 +37,19 @@ class Call(NamedTuple):
     function: Callable[..., Any]
     args: tuple[Any, ...]
     held: int
-    host: int
     donated: tuple[int, ...] = ()
     loop: bool = False
 
 
 class HostCall(NamedTuple):
     """A function that runs in NumPy, or compiles for itself, at a size to measure it by; `share`
-    is the time at the run's size over it. `host`: bytes alive in the run during a call."""
+    is the time at the run's size over it. `held`: as of a Call, during one of the run's."""
 
     name: str
     calls: float
     function: Callable[[], Any]
     share: float
-    host: int
+    held: int
 
 
 def reading(setup: Setup) -> HostCall:
@@ -53,7 +59,29 @@ def reading(setup: Setup) -> HostCall:
     images = np.random.default_rng(0).integers(256, size=(size, n0)).astype(np.uint8)
     how = setup.experiment.data.normalize.name
     call = partial(inputs.normalize, images, images[:1], how)
-    return HostCall("data", 1, call, count / size, 3 * 8 * count * n0)
+    return HostCall("data", 1, call, count / size, of_host(3 * 8 * count * n0))
+
+
+def record(setup: Setup, count: int, numbers: int) -> HostCall:
+    """So many rows made of so many bytes of numbers, joined, written and read for the summary.
+
+    Joining holds each row twice; reading has them, their times and Arrow's copy, beside what
+    Arrow keeps of the one that was written.
+    """
+    values = np.random.default_rng(0).standard_normal((1, min(count, ROWS)))
+    frame = rows("network", "output", [0], values)
+    row = int(frame.memory_usage(index=False).sum()) // values.size
+    arrow = sum(column.type.bit_width for column in store.ROWS) // 8
+
+    def write() -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            run = Run.of(replace(setup.experiment, results=folder))
+            store.write(run, joined([frame, frame[:0]]), {})
+        return values.size
+
+    alive = max(numbers + 2 * row * count, (row + 8 + 2 * arrow) * count)
+    held = of_host(nbytes(setup.dataset[:4]) + alive)
+    return HostCall("record", 1, write, count / values.size, held)
 
 
 def task_shapes(setup: Setup, names: tuple[str, ...]) -> Task:
@@ -68,14 +96,14 @@ def task_shapes(setup: Setup, names: tuple[str, ...]) -> Task:
     return jax.eval_shape(make, *given)
 
 
-def step(recipe: Recipe, task: Any, states: Any, count: int, held: int, host: int) -> Call:
+def step(recipe: Recipe, task: Any, states: Any, count: int, held: int) -> Call:
     """The step of all models: as it is, or as many as the last argument says in one loop."""
     one, many = partial(loop.step, recipe), partial(steps, recipe)
     in_loop = not loop.steps_in_python(recipe)
     args = (task, states, struct((), jnp.int32))
     name = f"steps, {' + '.join(states)}"
     call = many if in_loop else one
-    return Call(name, count, call, args, held, host, donated=(1,), loop=in_loop)
+    return Call(name, count, call, args, held, donated=(1,), loop=in_loop)
 
 
 def steps(recipe: Recipe, task: Any, states: Any, count: Any) -> Any:
@@ -86,10 +114,10 @@ def evaluate(recipe: Recipe, name: str, params0: Any, omega: Any, x: Any) -> Any
     return loop.applies(recipe, params0)[name](omega, x)
 
 
-def draw(setup: Setup, held: int, host: int, count: int = 1) -> Call:
+def draw(setup: Setup, held: int, count: int = 1) -> Call:
     key = jax.eval_shape(jax.random.key, 0)
     args = (key, head(setup.x_train, 1))
-    return Call("theta_0", count, partial(functions.draw, setup.model), args, held, host)
+    return Call("theta_0", count, partial(functions.draw, setup.model), args, held)
 
 
 def struct(shape: tuple[int, ...], dtype: Any) -> Any:

@@ -32,10 +32,11 @@ from ntkrepro.programs.calls import (
     draw,
     evaluate,
     reading,
+    record,
     struct,
     task_shapes,
 )
-from ntkrepro.programs.memory import Need, data
+from ntkrepro.programs.memory import Need, data, of_host
 from ntkrepro.programs.observe import Result
 from ntkrepro.programs.setup import Setup, nbytes, prepare
 from ntkrepro.programs.weight_space import recipe_of, task_of
@@ -233,25 +234,27 @@ def calls(setup: Setup) -> list[Call | HostCall]:
     recipe, task = recipe_of(setup), task_shapes(setup, ("network",))
     task = jax.eval_shape(lambda one: loop.stack([one] * size), task)
     states = jax.eval_shape(partial(loop.start_members, recipe, names=("network",)), task)
-    held = nbytes((setup.x_train, setup.x_test, task, states))
-    host = nbytes(setup.dataset[:4])
+    dataset = of_host(nbytes(setup.dataset[:4]))
+    held = nbytes((setup.x_train, setup.x_test, task, states)) + dataset
     call = lambda task, states, i: loop.advance_members(recipe, task, states, 0, i)  # noqa: E731
     args = (task, states, struct((), jnp.int32))
     steps = blocks * experiment.optimizer.steps
     one = partial(evaluate, recipe, "network")
     seen = (task.params0, states["network"][0], setup.x_test)
+    outputs = experiment.samples * m
     kernels = 8 * (n + m) ** 2
     processes = len(setup.steps) * (m * (n + m) * 3 + m * m) * 8
     return [
         reading(setup),
-        draw(setup, held, host, experiment.samples),
-        Call(f"steps, {size} networks", steps, call, args, held, host, (1,), True),
-        Call("outputs", t * blocks, jax.vmap(one, (0, 0, None)), seen, held, host),
-        gaussian_processes(setup, host + 6 * kernels + processes),
+        draw(setup, held, experiment.samples),
+        Call(f"steps, {size} networks", steps, call, args, held, (1,), True),
+        Call("outputs", t * blocks, jax.vmap(one, (0, 0, None)), seen, held),
+        gaussian_processes(setup, dataset + of_host(6 * kernels + processes)),
+        record(setup, t * outputs + (4 * t + 3) * m, t * outputs * 8),  # and processes, alpha
     ]
 
 
-def gaussian_processes(setup: Setup, host: int) -> HostCall:
+def gaussian_processes(setup: Setup, held: int) -> HostCall:
     """Analytic kernels and gaussian_process.ensemble, on random points of a measurable size."""
     n, m = len(setup.x_train), len(setup.x_test)
     size = min(n + m, MEASURED)
@@ -264,7 +267,7 @@ def gaussian_processes(setup: Setup, host: int) -> HostCall:
     )
     given = setup._replace(dataset=small)
     call = lambda: process_rows(processes(given, *analytic_blocks(given)))  # noqa: E731
-    return HostCall("Gaussian processes", 1, call, share**3, host)
+    return HostCall("Gaussian processes", 1, call, share**3, held)
 
 
 def needs(setup: Setup) -> list[Need]:

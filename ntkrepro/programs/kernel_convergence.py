@@ -16,7 +16,7 @@ from ntkrepro.errors import RunFailed
 from ntkrepro.networks.layers import ACTIVATIONS
 from ntkrepro.programs import failures, observe
 from ntkrepro.programs.calls import Call, HostCall, reading
-from ntkrepro.programs.memory import Need, data
+from ntkrepro.programs.memory import Need, data, of_host
 from ntkrepro.programs.observe import Result
 from ntkrepro.programs.setup import Setup, nbytes
 from ntkrepro.progress import Say, Tick
@@ -60,15 +60,14 @@ def draws(experiment: Experiment, x: jax.Array, tick: Tick) -> dict[str, np.ndar
     finite."""
     keys = jax.random.split(jax.random.key(experiment.seed), experiment.samples)
     # one at a time: batched LAPACK calls can lock XLA's CPU threads
-    drawn = []
-    for i, key in enumerate(keys, 1):
-        drawn.append(jax.tree.map(np.asarray, _draw(network(experiment.model), key, x)))
-        failures.finite(experiment, "kernel of a random network", drawn[-1].ntk, x)
-        tick(i * experiment.optimizer.steps // len(keys))
-    return {
-        name: np.stack([getattr(k, name) for k in drawn], dtype=np.float64)
-        for name in Kernels._fields
-    }
+    found = {name: np.empty((len(keys), len(x), len(x))) for name in Kernels._fields}
+    for i, key in enumerate(keys):
+        drawn = _draw(network(experiment.model), key, x)
+        failures.finite(experiment, "kernel of a random network", drawn.ntk, x)
+        for name, kernels in found.items():
+            kernels[i] = getattr(drawn, name)
+        tick((i + 1) * experiment.optimizer.steps // len(keys))
+    return found
 
 
 def network(model: Model) -> tuple[tuple[str, Any], ...]:
@@ -92,8 +91,9 @@ def error_rows(quantity: str, samples: np.ndarray, exact: np.ndarray) -> pd.Data
     frames, m = [], 1
     while m <= len(samples):
         groups = len(samples) // m
-        means = samples[: groups * m].reshape(groups, m, *exact.shape).mean(1)
-        errors = np.linalg.norm(means - exact, axis=(1, 2)) / np.linalg.norm(exact)
+        means = (group.mean(0) for group in np.split(samples[: groups * m], groups))
+        apart = [np.linalg.norm((mean - exact)[None], axis=(1, 2))[0] for mean in means]
+        errors = np.array(apart) / np.linalg.norm(exact)
         frames.append(rows("network", quantity, [0], [np.sqrt((errors**2).mean())]).assign(index=m))
         m *= 2
     return pd.concat(frames)
@@ -106,7 +106,7 @@ def calls(setup: Setup) -> list[Call | HostCall]:
     host = nbytes(setup.dataset[:4]) + 2 * 8 * count * n**2
     return [
         reading(setup),
-        Call("random kernels", count, draw_one, args, nbytes(setup.x_train), host),
+        Call("random kernels", count, draw_one, args, nbytes(setup.x_train) + of_host(host)),
     ]
 
 

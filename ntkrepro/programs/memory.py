@@ -52,6 +52,11 @@ def is_host() -> bool:
     return backend() == "cpu"
 
 
+def of_host(size: int) -> int:
+    """Bytes that NumPy has alive, as far as they are the device's too."""
+    return size if is_host() else 0
+
+
 def at_once(nbytes: int) -> int:
     """Networks of so many bytes whose theta_0, theta, omega and gradients fit, on all devices."""
     budget = CACHES.get(backend(), ACCELERATOR)

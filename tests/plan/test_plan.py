@@ -9,12 +9,14 @@ import pytest
 from ntkrepro.config.catalog import experiments
 from ntkrepro.config.compose import expand
 from ntkrepro.data import load
+from ntkrepro.errors import UserError
 from ntkrepro.plan import measure, plan, table
 from ntkrepro.programs import memory
-from ntkrepro.programs.calls import Call
+from ntkrepro.programs.calls import Call, HostCall
 from ntkrepro.programs.catalog import PROGRAMS
-from ntkrepro.programs.run import numerics
+from ntkrepro.programs.run import compute, numerics
 from ntkrepro.programs.setup import shapes
+from ntkrepro.records import store
 
 TWO = ("data.classes=[airplane,horse]", "data.targets=signs")
 
@@ -107,7 +109,7 @@ def test_every_experiment_has_its_calls(name):
 
 def test_points_that_share_shapes_are_planned_once(monkeypatch):
     planned = []
-    cost = plan.Cost("steps", 1, 1.0, 1.0, 1, 1)
+    cost = plan.Cost("steps", 1, 1.0, 1.0, 1)
     one = plan.Plan(1, {}, plan.Start(10.0, 2.0, 0.0, 0), 0, [cost])
     monkeypatch.setattr(plan, "plan", lambda point: planned.append(point) or one)
     points = expand(["experiment=fc_cifar_xent", "scale=smoke"])
@@ -139,7 +141,7 @@ def test_the_key_to_lower_is_that_of_the_largest_part(words, key):
 
 def test_a_plan_that_does_not_fit_names_the_key(monkeypatch):
     (point,) = expand(["model.width=2048"])
-    cost = plan.Cost("steps", 1, 1.0, 1.0, 2**40, 0)
+    cost = plan.Cost("steps", 1, 1.0, 1.0, 2**40)
     group = plan.Group("", [point], plan.Plan(1, {}, plan.Start(0.0, 0.0, 0.0, 0), 0, [cost]))
     monkeypatch.setattr(table, "free", lambda: 2**30)
     assert table.fit(group).startswith("does not fit: 1.02e+03 GiB")
@@ -174,3 +176,85 @@ def test_steps_are_measured(words):
         found = PROGRAMS[point.experiment.program].calls(shapes(point))
         step = next(call for call in found if call.name.startswith("steps"))
         assert 1e-6 < measure.measure(step, plan.lower(step).compile()) < 1
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(241, "at most 240"), (5000, "at most 240"), (10**12, "GiB")]
+)
+def test_a_plan_refuses_data_as_the_run_does_with_the_number_that_was_given(count, told):
+    (point,) = expand([f"data.train={count}"])
+    with pytest.raises(UserError, match=rf"data.train={count}: .*{told}"):
+        plan.plan(point)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data.train=5000", "data.name=gaussian", "data.classes=[positive,negative]"),
+        ("experiment=wrn_cifar", "scale=paper"),
+        ("optimizer.lr_over_critical=3", "optimizer.stop=0.5"),
+        ("experiment=ensemble", "optimizer.train=all"),
+    ],
+)
+def test_start_up_is_of_next_to_nothing_whatever_the_run(monkeypatch, words):
+    """Sixteen examples and channels, and a rate at which no network diverges."""
+    monkeypatch.setattr(plan, "started_up", lambda small: small)
+    monkeypatch.setattr(plan, "started", {})
+    (point,) = expand(list(words))
+    with numerics(point.experiment):
+        small = plan.start_up(shapes(point))
+    assert small.data.train <= max(plan.SMALL, point.experiment.data.points and 128)
+    assert max(small.data.test, small.model.width, small.data.points) <= plan.SMALL
+    opt = small.optimizer
+    assert (opt.lr, opt.lr_over_critical or 1e-6, opt.stop) == (1e-6, 1e-6, 0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data.train=20000", "log.kernel=false", "linearized.space=weights"),
+        ("data.train=2000", "data.test=500", "optimizer.batch=null"),
+    ],
+)
+def test_no_call_is_measured_beyond_what_takes_a_moment(monkeypatch, words):
+    """On a machine so slow that no call would end: on as many examples as it has time for."""
+    measured = []
+
+    def record(call, compiled):
+        measured.append(plan.flops_of(plan.lower(call)))
+        return measured[-1]
+
+    monkeypatch.setattr(plan, "rate", lambda: 1e10)
+    monkeypatch.setattr(plan, "measure", record)
+    (point,) = expand(
+        ["data.name=gaussian", "data.classes=[positive,negative]", "model.width=128", *words]
+    )
+    with numerics(point.experiment):
+        setup = shapes(point)
+        found = PROGRAMS[point.experiment.program].calls(setup)
+        costs = [plan.cost(setup, call) for call in found if isinstance(call, Call)]
+    assert max(measured) <= plan.enough() < max(cost.flops for cost in costs)
+    for cost in costs:  # seconds are FLOPs here
+        assert cost.seconds == pytest.approx(cost.flops)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("experiment=digits", "linearized.space=both"),
+        ("experiment=digits", "data.targets=onehot", "loss.name=xent", "log.weights=0"),
+        ("experiment=digits", "log.examples=false", "linearized.space=none"),
+        ("experiment=ensemble", "optimizer.train=all"),
+    ],
+)
+def test_rows_are_counted_as_the_record_has_them(words, tmp_path, request):
+    if "experiment=ensemble" in words:
+        request.getfixturevalue("tfds_dir")
+    (point,) = expand([*words, "scale=smoke", f"results={tmp_path}"])
+    with numerics(point.experiment):
+        found = PROGRAMS[point.experiment.program].calls(shapes(point))
+        (record,) = [call for call in found if call.name == "record"]
+    written = store.read(compute(point))
+    assert isinstance(record, HostCall)
+    assert written
+    assert record.share * record.function() == pytest.approx(len(written.rows), rel=0.03)
