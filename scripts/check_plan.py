@@ -1,81 +1,85 @@
-"""What `ntkrepro plan` says against runs in processes of their own: a table of the ratios.
+"""What `ntkrepro plan` says against real runs: a table of planned over real, exit 1 where one is
+outside.
 
-    python scripts/check_plan.py ["experiment=wrn_cifar optimizer.steps=40" ...]
+    python scripts/check_plan.py [--memory] ["experiment=wrn_cifar optimizer.steps=40" ...]
 
-Memory of a run: its largest resident set (ru_maxrss) less what was resident after the imports.
-Seconds: the record's own, from the config to the record. Both sides run one after the other: where
-other work goes on beside them, only ratios far from 1 mean something.
+Five small runs and five large; each plan and each run is a process of its own, one after the other.
+Memory of a run: the largest resident set of its process. Seconds: the record's own, from the config
+to the record. Where other work goes on beside them, seconds mean nothing: --memory leaves them out.
 """
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-from typing import Any
+from pathlib import Path
 
-import psutil
-
-from ntkrepro.config.compose import expand
-
-CASES = [
-    "experiment=digits",
-    "experiment=fc_cifar model.width=3072 optimizer.steps=24 log.points=4 linearized.space=both",
-    "experiment=digits data.classes=[] data.targets=onehot data.train=400 optimizer.steps=64",
-    "experiment=fc_mnist optimizer.steps=256 log.points=8",
-    "experiment=cnn_cifar model.width=64 optimizer.steps=16 log.points=4",
-    "experiment=wrn_cifar optimizer.steps=64 log.points=8",
-    "experiment=kernel_convergence model.depth=3 model.width=4096 seed=0 data.train=300 samples=16",
+MEMORY, SECONDS = 1.2, 1.5  # planned over real, or real over planned, at most
+SMALL = [
+    "experiment=digits scale=smoke",
+    "experiment=fc_mnist scale=smoke",
+    "experiment=cnn_cifar scale=smoke",
+    "experiment=ensemble scale=smoke optimizer.train=all",
+    "experiment=wrn_cifar scale=smoke",
+]
+LARGE = [
+    "data.name=gaussian data.train=2000 data.test=2000 model.width=64 model.depth=1 "
+    "optimizer.steps=1000 log.points=600 log.outputs=2000 log.kernel=false data.targets=signs "
+    "data.classes=[positive,negative] linearized.analytic=false",
+    "experiment=kernel_convergence model.depth=3 model.width=1024 seed=0 data.train=2048 samples=8",
+    "experiment=fc_cifar model.width=4096 optimizer.steps=8 log.points=3 linearized.space=both",
+    "experiment=fc_mnist data.train=20000 data.test=10000 optimizer.steps=64 log.points=8 "
+    "linearized.space=weights",
     "experiment=ensemble model.width=1024 samples=8 optimizer.steps=64 optimizer.train=all",
 ]
+PLAN = """
+import json, sys
+from ntkrepro.config.compose import expand
+from ntkrepro.plan.plan import groups
+(group,) = groups(expand(sys.argv[1:]))
+print(json.dumps([group.plan.bytes, group.seconds, group.plan.peak.name]))
+"""
 
 
-def planned(words: list[str]) -> dict[str, Any]:
-    from ntkrepro.plan.plan import groups
+def planned(words: list[str]) -> tuple[float, float, str]:
+    """Bytes, seconds, and what has them alive."""
+    found = subprocess.run([sys.executable, "-c", PLAN, *words], check=True, stdout=subprocess.PIPE)
+    return tuple(json.loads(found.stdout.splitlines()[-1]))
 
-    (group,) = groups(expand(words))
-    return {"bytes": group.plan.bytes, "seconds": group.seconds, "piece": group.plan.peak.name}
 
+def measured(words: list[str]) -> tuple[float, float]:
+    """Bytes and seconds of the run."""
+    import pyarrow.parquet as pq
 
-def measured(words: list[str]) -> dict[str, float]:
-    from ntkrepro.programs.run import compute
-    from ntkrepro.records import store
-
-    before = psutil.Process().memory_info().rss
     with tempfile.TemporaryDirectory() as folder:
-        (point,) = expand([*words, f"results={folder}"])
-        record = store.read(compute(point))
-    assert record
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"bytes": peak - before, "seconds": record.provenance["seconds"]["all"]}
+        command = [sys.executable, "-m", "ntkrepro", "run", *words, f"results={folder}"]
+        run = os.posix_spawn(sys.executable, command, os.environ)
+        _, code, used = os.wait4(run, 0)
+        if code:
+            sys.exit(f"failed: {' '.join(command)}")
+        (path,) = Path(folder).glob("runs/*.parquet")
+        provenance = json.loads(pq.read_schema(path).metadata[b"provenance"])
+    return 1024 * used.ru_maxrss, provenance["seconds"]["all"]
 
 
 def main() -> None:
-    side, *words = sys.argv[1:] or ["all"]
-    if side in ("planned", "measured"):
-        print(json.dumps(planned(words) if side == "planned" else measured(words)))
-        return
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    cases = [word for word in sys.argv[1:] if word != "--memory"]
+    outside = 0
     print(f"{'MiB':>8}{'planned':>9}{'ratio':>7}{'s':>9}{'planned':>9}{'ratio':>7}  config")
-    for case in CASES if side == "all" else [side, *words]:
-        plan, run = (
-            json.loads(
-                subprocess.run(
-                    [sys.executable, __file__, side, *case.split()],
-                    check=True,
-                    env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"},
-                    stdout=subprocess.PIPE,
-                ).stdout
-            )
-            for side in ("planned", "measured")
-        )
-        mib = [part["bytes"] / 2**20 for part in (run, plan)]
-        s = [part["seconds"] for part in (run, plan)]
+    for case in cases or SMALL + LARGE:
+        (size, seconds), plan = measured(case.split()), planned(case.split())
+        memory, time = plan[0] / size, plan[1] / seconds
+        wrong = not 1 / MEMORY <= memory <= MEMORY
+        wrong |= "--memory" not in sys.argv and not 1 / SECONDS <= time <= SECONDS
+        outside += wrong
         print(
-            f"{mib[0]:8.0f}{mib[1]:9.0f}{mib[1] / mib[0]:7.2f}"
-            f"{s[0]:9.1f}{s[1]:9.1f}{s[1] / s[0]:7.2f}  {case} ({plan['piece']})",
+            f"{size / 2**20:8.0f}{plan[0] / 2**20:9.0f}{memory:7.2f}{seconds:9.1f}{plan[1]:9.1f}"
+            f"{time:7.2f}  {case} ({plan[2]}){' OUTSIDE' if wrong else ''}",
             flush=True,
         )
+    sys.exit(bool(outside))
 
 
 if __name__ == "__main__":
