@@ -87,10 +87,11 @@ def folder(module: str) -> Path | None:
     """Where the module's top package lies; the current folder comes first, as with python -m."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+    top = module.split(".")[0]
     try:
-        spec = find_spec(module.split(".")[0])
-    except ValueError:  # __main__, which has no file that a record could be named by
-        return None
+        spec = find_spec(top) if top != "__main__" else None  # the command's own, not the user's
+    except ValueError:  # a module that was made, not found
+        spec = None
     if spec is None:
         return None
     inside = list(spec.submodule_search_locations or [])
