@@ -1,4 +1,4 @@
-"""Write what the documentation takes from configs and records: README's verdicts, open numbers.
+"""Write what the documentation takes from configs and records: verdicts, open numbers, keys.
 
   python scripts/write_docs.py [--check]
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ntkrepro.config.catalog import experiments
+from ntkrepro.config.keys import KEYS, told
 from ntkrepro.figures.gather import gather
 from ntkrepro.report import page
 from ntkrepro.report.marks import choices
@@ -37,7 +38,8 @@ def pages() -> dict[Path, str]:
     before, _, rest = readme.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     table = "\n".join([BEGIN, *verdicts(), END])
-    return {readme: f"{before}{table}{after}", ROOT / "docs" / "open-numbers.md": open_numbers()}
+    docs = {"open-numbers.md": open_numbers(), "keys.md": all_keys()}
+    return {readme: f"{before}{table}{after}"} | {ROOT / "docs" / n: t for n, t in docs.items()}
 
 
 def verdicts() -> Iterator[str]:
@@ -80,6 +82,22 @@ def open_numbers() -> str:
         if rows:
             lines += ["", f"## {name}", "", "| key | value | mark |", "| --- | --- | --- |"]
             lines += [page.row(f"`{c.key}`", c.value, c.note) for c in rows]
+    return "\n".join(lines) + "\n"
+
+
+def all_keys() -> str:
+    """Every key of a config, from the fields of schema.py, their bounds and comments."""
+    lines = [
+        "# Keys",
+        "",
+        "Written by `python scripts/write_docs.py` from `ntkrepro/config/schema.py`; "
+        "`ntkrepro run --help` shows the same. Defaults are the schema's; those of an experiment: "
+        "`ntkrepro run experiment=NAME --cfg job`.",
+        "",
+        "| key | default | values | what |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [page.row(f"`{n}`", f"`{k.default}`", told(k), k.comment) for n, k in KEYS.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -213,8 +213,10 @@ def _composed(overrides: list[str]) -> DictConfig:
     with initialize_config_dir(str(configs_dir()), version_base="1.3"):
         try:
             return hydra_compose("run", [*overrides, *searchpath()])
-        except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        except (HydraException, OmegaConfBaseException) as error:
             raise UserError(explain(error)) from error
+        except yaml.YAMLError as error:  # it says where over several lines
+            raise UserError(" ".join(str(error).split())) from error
 
 
 def searchpath() -> list[str]:

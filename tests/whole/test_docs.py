@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ntkrepro.cli import options_of
+from ntkrepro.config.keys import KEYS
+from ntkrepro.config.words import read, split_hydra
 from tests.conftest import COMMAND
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +77,44 @@ def test_every_block_runs_as_written(path, folder):
             printed = typed(body, folder)
     if path.name in CHECKOUT:
         typed(f"{sys.executable} -m {TESTS}", folder)
+
+
+ASKED = [ROOT / "README.md", ROOT / "results/claims.md", *DOCS, *ROOT.glob("configs/**/*.yaml")]
+ASKED += [ROOT / "ntkrepro/figures/reasons.yaml"]
+SET = re.compile(rf"(?<![\w.'\"])(?:{'|'.join(map(re.escape, KEYS))})=[^\s|]+")
+
+
+@pytest.mark.parametrize("path", ASKED, ids=lambda path: path.name)
+def test_no_word_that_is_shown_means_something_to_bash(path):
+    """Of KEY=VALUE in prose, comments and commands; what stands in quotes is not looked at."""
+    text = re.sub(r"^```(python|yaml|diff).*?^```$", "", path.read_text(), flags=re.M | re.S)
+    found = [word.rstrip("`.,;:)") for word in SET.findall(text.replace("=paper]", "=paper"))]
+    assert [word for word in found if shlex.quote(word) != word] == []
+
+
+README = (ROOT / "README.md").read_text()
+LINES = [
+    line
+    for block in re.findall(r"^```\n(.*?)^```$", README, re.M | re.S)
+    for line in block.splitlines()
+    if line.startswith("ntkrepro")
+]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+@pytest.mark.parametrize("line", LINES)
+def test_what_the_readme_types_is_read(line):
+    """As bash hands it over: the command, its options, and every word."""
+    script = f"ntkrepro() {{ printf '%s\\0' \"$@\"; }}; {line}"
+    command, *words = subprocess.check_output(["bash", "-c", script], text=True).split("\0")[:-1]
+    _, words = options_of(command, words)
+    assert len(split_hydra(words)[0]) == line.count(" hydra")
+    read(word for word in words if "=" in word)
+
+
+def test_every_key_stands_on_its_page():
+    page = (ROOT / "docs/keys.md").read_text()
+    assert [name for name in KEYS if f"\n| `{name}` | `" not in page] == []
 
 
 def typed(words, folder):
