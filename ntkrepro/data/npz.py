@@ -36,16 +36,8 @@ def read(path: str) -> Arrays:
     """The arrays of a file. Raises UserError, naming the array, where they can't be meant."""
     regular("data.path", path)
     with told(path), zipfile.ZipFile(path) as file:
-        refuse_declared(path, file)
-        arrays = Arrays(*(numbers(path, name, unpack(file, name)) for name in Arrays._fields))
-    for split in ("train", "test"):
-        refuse_split(path, split, getattr(arrays, f"x_{split}"), getattr(arrays, f"y_{split}"))
-    for a, b in (("x_train", "x_test"), ("y_train", "y_test")):
-        first, second = getattr(arrays, a), getattr(arrays, b)
-        pixels = np.uint8 in (first.dtype, second.dtype) and first.dtype != second.dtype
-        if first.shape[1:] != second.shape[1:] or pixels:
-            raise refused(path, f"{a} is {of(first)} and {b} {of(second)}: examples must be alike")
-    return arrays
+        refuse_shapes(path, {name: declared(path, file, name) for name in Arrays._fields})
+        return Arrays(*(numbers(path, name, unpack(file, name)) for name in Arrays._fields))
 
 
 @contextmanager
@@ -60,23 +52,47 @@ def told(path: str) -> Iterator[None]:
         raise refused(path, why) from error
 
 
-def refuse_declared(path: str, file: zipfile.ZipFile) -> None:
-    """From the zip's directory and the arrays' headers alone: what lacks, lies or doesn't fit."""
+class Declared(NamedTuple):
+    """What an array says of itself."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {list(self.shape)}"
+
+
+def declared(path: str, file: zipfile.ZipFile, name: str) -> Declared:
+    """By the zip's directory and the array's header alone. Raises UserError where it lacks or lies."""
+    if f"{name}.npy" not in file.namelist():
+        raise refused(path, f"has no {name}; it needs {', '.join(Arrays._fields)}")
+    with file.open(f"{name}.npy") as member:
+        found = Declared(*header(member))
+        there = file.getinfo(f"{name}.npy").file_size - member.tell()
+    if found.dtype.kind not in "biuf":
+        raise refused(path, f"{name} is {found.dtype}: must be of numbers")
+    if there != prod(found.shape) * found.dtype.itemsize:
+        raise refused(path, f"{name} says {found} and has {there} bytes: damaged")
+    if not there:
+        raise refused(path, f"{name} is {found}: must not be empty")
+    return found
+
+
+def refuse_shapes(path: str, arrays: dict[str, Declared]) -> None:
+    """Raises UserError for arrays that don't fit each other, or don't fit into memory."""
     size, memory = 0, psutil.virtual_memory().total
-    for name in Arrays._fields:
-        if f"{name}.npy" not in file.namelist():
-            raise refused(path, f"has no {name}; it needs {', '.join(Arrays._fields)}")
-        with file.open(f"{name}.npy") as member:
-            shape, dtype = header(member)
-            there = file.getinfo(f"{name}.npy").file_size - member.tell()
-        if dtype.kind not in "biuf":
-            raise refused(path, f"{name} is {dtype}: must be of numbers")
-        if there != prod(shape) * dtype.itemsize:
-            raise refused(path, f"{name} says {dtype} {list(shape)} and has {there} bytes: damaged")
-        size += prod(shape) * max(dtype.itemsize, np.dtype(float).itemsize)
+    for array in arrays.values():
+        size += prod(array.shape) * max(array.dtype.itemsize, np.dtype(float).itemsize)
     if size > memory:
         needs = f"needs {size / 2**30:.3g} GiB, and there are {memory / 2**30:.3g}"
         raise refused(path, f"{needs}; take fewer examples")
+    for split in ("train", "test"):
+        refuse_split(path, split, arrays[f"x_{split}"], arrays[f"y_{split}"])
+    for a, b in (("x_train", "x_test"), ("y_train", "y_test")):
+        first, second = arrays[a], arrays[b]
+        pixels = np.uint8 in (first.dtype, second.dtype) and first.dtype != second.dtype
+        if first.shape[1:] != second.shape[1:] or pixels:
+            raise refused(path, f"{a} is {first} and {b} {second}: examples must be alike")
 
 
 def header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
@@ -94,8 +110,6 @@ def unpack(file: zipfile.ZipFile, name: str) -> np.ndarray:
 
 def numbers(path: str, name: str, array: np.ndarray) -> np.ndarray:
     """Finite; y as integers where it is of whole numbers by its type, else float64."""
-    if array.size == 0:
-        raise refused(path, f"{name} is {of(array)}: must not be empty")
     largest = max(-float(array.min()), float(array.max()))
     if not np.isfinite(largest):
         raise refused(path, f"{name} has values that are not finite")
@@ -106,18 +120,14 @@ def numbers(path: str, name: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def refuse_split(path: str, split: str, x: np.ndarray, y: np.ndarray) -> None:
-    if x.ndim < 2:
-        raise refused(path, f"x_{split} is {of(x)}: must be [n, d] or [n, h, w, c], say")
-    if y.ndim != (2 if y.dtype.kind == "f" else 1):
+def refuse_split(path: str, split: str, x: Declared, y: Declared) -> None:
+    if len(x.shape) < 2:
+        raise refused(path, f"x_{split} is {x}: must be [n, d] or [n, h, w, c], say")
+    if len(y.shape) != (2 if y.dtype.kind == "f" else 1):
         wanted = "integers [n], the classes, or floats [n, k], the targets"
-        raise refused(path, f"y_{split} is {of(y)}: must be {wanted}")
-    if len(x) != len(y):
-        raise refused(path, f"x_{split} has {len(x)} examples and y_{split} {len(y)}")
-
-
-def of(array: np.ndarray) -> str:
-    return f"{array.dtype} {list(array.shape)}"
+        raise refused(path, f"y_{split} is {y}: must be {wanted}")
+    if x.shape[0] != y.shape[0]:
+        raise refused(path, f"x_{split} has {x.shape[0]} examples and y_{split} {y.shape[0]}")
 
 
 def refused(path: str, why: str) -> UserError:

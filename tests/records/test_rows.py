@@ -36,6 +36,6 @@ def test_a_record_of_joined_rows_has_their_words():
     whole = joined(
         [rows("network", "loss", [0], [1.0], "train"), rows("data", "target", [0], [2.0])]
     )
-    table = pa.Table.from_pandas(whole.assign(time=0.0)[store.SCHEMA.names], store.SCHEMA)
+    table = pa.Table.from_pandas(whole.assign(time=0.0)[store.ROWS.names], store.ROWS)
     assert table.column("model").to_pylist() == ["network", "data"]
     assert table.column("split").to_pylist() == ["train", ""]

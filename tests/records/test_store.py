@@ -3,7 +3,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import joblib
@@ -19,6 +18,7 @@ from ntkrepro.files import BLANK, sealed
 from ntkrepro.records import store
 from ntkrepro.records.summary import summary
 from ntkrepro.sweep import locks, status
+from ntkrepro.sweep.attempt import Attempt
 from ntkrepro.sweep.grid import compute_missing
 from ntkrepro.training import checkpoint
 from tests.conftest import TINY
@@ -26,7 +26,7 @@ from tests.conftest import TINY
 ROOT = Path(__file__).parents[2]
 
 # not in a record: where and in which portions it was computed
-HERE = ("results", "data.dir", "data.path", "sweep", "checkpoint", "pack", "workers")
+HERE = ("results", "data.dir", "data.path", "model.files", "sweep", "checkpoint", "pack", "workers")
 
 
 @pytest.fixture
@@ -201,7 +201,8 @@ def test_pandas_reads_the_folder_whatever_else_there_is(tmp_path):
     """A failed point, one on its way, a damaged record; each row knows its run."""
     words = [*TINY, f"results={tmp_path}", "model.activation=identity", "optimizer.steps=200"]
     good, bad, lost = (compose([*words, f"optimizer.lr={lr}"]) for lr in (0.01, 100, 0.02))
-    compute_missing([good, bad, lost], lambda run, outcome: None, time.time())
+    runs = [good, bad, lost]
+    compute_missing(runs, lambda run, outcome: None, Attempt.begin(runs))
     assert status.failure(bad)
     lost.path.write_bytes(lost.path.read_bytes()[:-1])
     assert store.read(lost.path) is None
@@ -292,7 +293,7 @@ def test_fewer_threads_in_the_environment_change_no_bit(ntkrepro, tfds_dir, tmp_
 
 
 def test_no_folder_of_this_machine_is_in_a_record(ntkrepro, tmp_path):
-    folders = ("results", "data.dir", "hydra.run.dir")
+    folders = ("results", "data.dir")
     ntkrepro("run", *TINY, *(f"{key}={tmp_path}/{key}" for key in folders))
     (path,) = (tmp_path / "results/runs").iterdir()
     metadata = b"".join(pq.read_schema(path).metadata.values()).decode()
