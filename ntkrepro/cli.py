@@ -23,21 +23,21 @@ def main() -> None:
     """Entry point. Exit codes: 0 done, 1 a run failed, 2 bad input; 128 + what signal ended it."""
     for stream in (sys.stdout, sys.stderr):  # an ASCII terminal, or a name that is no UTF-8
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    code = answer(sys.argv[1:] or ["--help"])
     try:
-        try:
-            code = answer(sys.argv[1:] or ["--help"])
-        finally:
-            print(end="", flush=True)
-    except BrokenPipeError:  # who read has read enough
+        sys.stdout.flush()
+    except OSError:  # told already: what is left has no reader
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 128 + signal.SIGPIPE
     sys.exit(code)
 
 
 def answer(words: list[str]) -> int:
     """To the words, and the exit code."""
     try:
-        dispatch(*words)
+        try:
+            dispatch(*words)
+        finally:
+            print(end="", flush=True)
     except UserError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -49,6 +49,13 @@ def answer(words: list[str]) -> int:
         return int(stop.code or 0)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except BrokenPipeError:  # who read has read enough
+        return 128 + signal.SIGPIPE
+    except OSError as error:  # a folder that can't be searched, a full disk behind stdout
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return RunFailed.exit_code
     return 0
 
 

@@ -63,7 +63,7 @@ class Declared(NamedTuple):
 
 
 def declared(path: str, file: zipfile.ZipFile, name: str) -> Declared:
-    """By the zip's directory and the array's header alone. Raises UserError where it lacks or lies."""
+    """By the zip's directory and the array's header. Raises UserError for what is no such array."""
     if f"{name}.npy" not in file.namelist():
         raise refused(path, f"has no {name}; it needs {', '.join(Arrays._fields)}")
     with file.open(f"{name}.npy") as member:

@@ -74,7 +74,7 @@ def tidy(runs: list[Run]) -> None:
 
 def of(run: Run) -> tuple[str, str]:
     """Done, running, failed or missing; and where and since when, or why."""
-    if run.path.is_file():
+    if store.is_done(run.path):
         return "done", ""
     if holder := locks.holder(run.beside("lock")):
         return "running", holder

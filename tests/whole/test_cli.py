@@ -349,3 +349,12 @@ def test_a_results_folder_reaches_the_launcher_as_it_is(text):
     """Through Hydra's grammar and OmegaConf's, whatever its characters."""
     (override,) = OverridesParser.create().parse_overrides([f"results={quoted(text)}"])
     assert OmegaConf.create({"results": override.value()}).results == text
+
+
+def test_a_full_disk_behind_stdout_is_told(ntkrepro):
+    """/dev/full refuses every byte."""
+    done = subprocess.run(
+        ["bash", "-c", f"{COMMAND} list > /dev/full"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: [Errno 28] No space left on device\n"
