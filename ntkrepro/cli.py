@@ -204,9 +204,12 @@ def launch(runs: "list[Run]", hydra: list[str], job: "Job") -> None:
 
 def quoted(text: str) -> str:
     """In Hydra's grammar, where it is no interpolation either."""
+    import re
+
     from hydra.core.override_parser.types import Quote, QuotedString
 
-    return QuotedString(text.replace("${", "\\${"), Quote.single).with_quotes()
+    plain = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    return QuotedString(plain, Quote.single).with_quotes()
 
 
 def worker(

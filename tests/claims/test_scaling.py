@@ -28,7 +28,7 @@ def test_figure_1_is_in_width_and_in_samples():
     errors = [("network", f"{kernel}_error", "") for kernel in ("nngp", "ntk")]
     runs = sweep(lambda n, d, m: n**-0.4 * m**-0.6, *errors, steps=(0,))
     assert values(scaling.convergence_claims(runs)) == pytest.approx(
-        {"1a L=1": -0.4, "1b L=1": -0.4, "1c": -0.6}
+        {"1a L=1": -0.4, "1b L=1": -0.4, "1c L=1": -0.6}
     )
 
 

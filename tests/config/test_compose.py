@@ -182,7 +182,7 @@ def test_a_text_that_must_be_quoted_is_told_quoted_for_bash(value):
         given, _, mend = str(error).rpartition(": quote the text: ")
         if not given:
             return
-        typed = subprocess.check_output(["bash", "-c", f"printf %s {mend}"], text=True)
+        typed = subprocess.check_output(["bash", "-c", f"printf %s {mend}"]).decode()
         (word,) = read([typed])
         assert word.values == [value]
 

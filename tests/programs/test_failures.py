@@ -48,7 +48,7 @@ def run(tmp_path, *words, said=None):
         ("model.w_var=1e26",),
         ("model.w_var=1e26", "linearized.space=none", "optimizer.lr_over_critical=0.5"),
         ("model.w_var=1e300", "precision=float64"),
-        ("program=kernel_convergence", "model.w_var=1e26"),
+        ("experiment=kernel_convergence", "model.w_var=1e300"),
         (*ENSEMBLE, "model.w_var=1e300"),
     ],
     ids=" ".join,

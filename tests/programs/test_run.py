@@ -309,5 +309,5 @@ def test_weights_are_left_out_where_they_are_not_asked_for(tmp_path, space):
     assert of_weights.any()
     rest = whole.rows[~of_weights].reset_index(drop=True)
     pd.testing.assert_frame_equal(short.rows, rest, check_categorical=False)
-    with pytest.raises(UserError, match=r"log\.weights=0: run \w+ has no weights"):
+    with pytest.raises(UserError, match=r"log\.weights=0: run \w+ has no weight"):
         draw(["digits"], ["scale=smoke", f"results={tmp_path}", *words])

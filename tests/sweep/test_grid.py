@@ -450,7 +450,8 @@ def test_a_failure_under_another_clock_is_tried_again_and_told(ntkrepro, tmp_pat
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists))
 def test_a_note_that_says_something_else_is_none(value):
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(Experiment(), "x", Path(folder, "x.parquet"))
+        run = Run(Experiment(), "x", Path(folder, "runs", "x.parquet"))
+        run.beside("failed").parent.mkdir()
         notes = [value, {"why": "x", "code": f"{value}", "nonce": "y"}]
         notes += [dict.fromkeys(("why", "code", "nonce", "at"), value), {"at": "now", "why": "x"}]
         notes += [{"why": "x", "code": True, "nonce": "y"}]

@@ -1,4 +1,5 @@
 import itertools
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -88,6 +89,7 @@ def test_a_damaged_checkpoint_changes_no_bit_of_the_record(tmp_path, place, monk
     with monkeypatch.context() as patch:
         asked = itertools.chain([False] * 5, itertools.repeat(True))
         patch.setattr(signals, "asked", lambda: next(asked))
+        patch.setitem(signals._state, "asked", signal.SIGTERM)
         with pytest.raises(SystemExit) as end:
             compute(run)
     assert end.value.code == 143
@@ -112,7 +114,7 @@ def test_where_no_checkpoint_can_be_written_training_goes_on_and_says_so_once(
     told = capsys.readouterr().err
     assert told.count("\n") == told.count("training goes on") == 1
     assert f"can't write {tmp_path}/taken/a" in told
-    monkeypatch.setattr(signals, "asked", lambda: True)
+    monkeypatch.setitem(signals._state, "asked", signal.SIGTERM)
     with pytest.raises(SystemExit) as end:
         keep(3, {"w": jnp.ones(3)})
     assert end.value.code == 143

@@ -94,6 +94,7 @@ def test_ctrl_c_keeps_the_state_and_says_so(tmp_path, mode, whole):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     count = 2 if mode else 1
     wait_for(lambda: len(list(tmp_path.rglob("*.checkpoint"))) == count)
