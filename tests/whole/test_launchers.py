@@ -80,6 +80,10 @@ def test_what_fails_has_the_same_exit_code_everywhere(ntkrepro, tmp_path, mode, 
     assert "Traceback" not in done.stderr
 
 
+# with Ctrl-C as in a terminal: a shell's background processes inherit that it is ignored
+HEARD = "import os, signal as s, sys; s.signal(2, s.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+
+
 @pytest.mark.parametrize(
     "mode", [(), ("-m", "seed=0,1", "pack=1", "workers=2", "hydra/launcher=joblib")]
 )
@@ -88,13 +92,12 @@ def test_ctrl_c_keeps_the_state_and_says_so(tmp_path, mode, whole):
     """As a terminal sends it, to all of a command's processes; and to the first alone."""
     words = (*mode, *TINY, "optimizer.steps=1000000000", "log.points=4")
     head = subprocess.Popen(
-        [COMMAND, "run", *words, "checkpoint=0"],
+        [sys.executable, "-c", HEARD, COMMAND, "run", *words, "checkpoint=0"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     count = 2 if mode else 1
     wait_for(lambda: len(list(tmp_path.rglob("*.checkpoint"))) == count)
