@@ -34,13 +34,14 @@ def measure(call: Call, compiled: Any) -> float:
 
 def seconds_of(calls: Callable[[int], Any]) -> float:
     """Of one among as many calls as take ENOUGH: the median of three times, which other work on
-    the machine moves least. Where one takes LONG, that of the first."""
+    the machine moves least. Where one takes LONG, that of the second: the first also pays for
+    memory that the process never had."""
 
     def spent(count: int) -> float:
         return seconds_once(lambda: jax.block_until_ready(calls(count)))
 
-    if (seconds := spent(1)) > LONG:
-        return seconds
+    if spent(1) > LONG:
+        return spent(1)
     count = 1
     while (seconds := spent(count)) < ENOUGH:
         count = max(count + 1, min(10 * count, round(1.5 * count * ENOUGH / max(seconds, 1e-9))))

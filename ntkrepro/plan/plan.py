@@ -150,22 +150,32 @@ def enough() -> float:
 
 
 def on_fewer(setup: Setup, call: Call, flops: float) -> float:
-    """Seconds of a call, from the same on so few examples that it takes LONG at most.
+    """Seconds of a call, from the same on so few examples that it takes LONG at most, and on half
+    of those: what parameters take is in both, what examples take grows with FLOPs.
 
     Where one example is too much already: from the rate of a matrix product.
     """
     share = min(0.5, (enough() / flops) ** 0.5, free() / 4 / call.held)  # FLOPs may grow with n^2
     for _ in range(3):
-        few = shapes(Run.of(fewer(setup, partial(portion, share))))
-        calls = PROGRAMS[few.experiment.program].calls(few)
-        small = next(other for other in calls if other.name == call.name)
-        assert isinstance(small, Call)
-        lowered = lower(small)
-        its = flops_of(lowered)
+        small, its = smaller(setup, call, share)
         if its <= enough() and small.held < free() / 2:
-            return measure(small, lowered.compile()) * flops / its
+            seconds = measure(small, lower(small).compile())
+            half, of_half = smaller(setup, call, share / 2)
+            if of_half == its:
+                return seconds * flops / its
+            slope = (seconds - measure(half, lower(half).compile())) / (its - of_half)
+            return seconds + min(max(slope, 1 / rate()), seconds / its) * (flops - its)
         share *= min(0.5, enough() / its)
     return flops / rate()
+
+
+def smaller(setup: Setup, call: Call, share: float) -> tuple[Call, float]:
+    """The call on a share of the examples, and its FLOPs."""
+    few = shapes(Run.of(fewer(setup, partial(portion, share))))
+    calls = PROGRAMS[few.experiment.program].calls(few)
+    small = next(other for other in calls if other.name == call.name)
+    assert isinstance(small, Call)
+    return small, flops_of(lower(small))
 
 
 def portion(share: float, count: int) -> int:
