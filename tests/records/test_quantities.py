@@ -7,6 +7,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from ntkrepro.config.compose import compose
+from ntkrepro.programs.run import compute
+
 ROOT = Path(__file__).parents[2]
 STORED = sorted((ROOT / "results" / "runs").glob("*.parquet"))
 
@@ -20,10 +23,12 @@ def documented(page):
 
 
 @pytest.fixture(scope="module")
-def stored():
-    """{program: quantities of its committed records}."""
+def stored(tmp_path_factory):
+    """{program: quantities of its committed records, and of an ensemble of today}."""
+    words = ("program=ensemble", "data.points=5", "samples=2", "model.width=8", "scale=smoke")
+    today = compute(compose([*words, f"results={tmp_path_factory.mktemp('today')}"]))
     found = {}
-    for path in STORED:
+    for path in (today, *STORED):
         table = pq.read_table(path, columns=["quantity"])
         program = json.loads(table.schema.metadata[b"config"])["program"]
         found.setdefault(program, set()).update(table["quantity"].unique().to_pylist())
