@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -56,6 +56,20 @@ def sealed(path: Path) -> Iterator[BinaryIO]:
         assert given == DIGITS, f"{path} has no place for its seal"
         file.seek(at)
         file.write(digest)
+
+
+def kept(path: Path, write: Callable[[BinaryIO], object], otherwise: str) -> bool:
+    """Whether what `write` writes is kept, sealed at its end, as what can be made again. Where the
+    disk refuses, a warning says what happens `otherwise`, once.
+    """
+    try:
+        with sealed(path) as file:
+            write(file)
+            file.write(BLANK)
+    except RunFailed as error:
+        warn_once(f"{error}; {otherwise}")
+        return False
+    return True
 
 
 def is_whole(path: Path) -> bool:

@@ -34,8 +34,8 @@ from ntkrepro.config.words import (
     refuse_many,
     refuse_sweeps,
 )
-from ntkrepro.errors import RunFailed, UserError, first_line, nearest, warn, warn_once
-from ntkrepro.files import BLANK, MARK, cache_folder, is_whole, sealed
+from ntkrepro.errors import UserError, first_line, nearest, warn
+from ntkrepro.files import MARK, cache_folder, is_whole, kept
 
 ENOUGH = 100  # refused points after which a sweep's others aren't looked at
 
@@ -191,11 +191,7 @@ def _compose(overrides: list[str]) -> DictConfig:
         pass  # not there
     config = _composed(overrides)
     plain = json.dumps(OmegaConf.to_container(config, enum_to_str=True))
-    try:
-        with sealed(path) as file:
-            file.write(plain.encode() + BLANK)
-    except RunFailed as error:
-        warn_once(f"{error}; configs are composed anew by each command")
+    kept(path, lambda file: file.write(plain.encode()), "configs are composed anew by each command")
     return config
 
 

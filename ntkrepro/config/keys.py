@@ -23,6 +23,13 @@ KINDS: dict[Any, str] = {
 }
 
 
+def written(value: Any) -> Any:
+    """As on a command line: enums by name, and YAML's words."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return getattr(value, "name", value)
+
+
 class Key(NamedTuple):
     """A key: the class that declares it, its field there, and its default."""
 
@@ -46,14 +53,15 @@ class Key(NamedTuple):
     @property
     def wanted(self) -> str:
         """What its bound says."""
-        bound = self.field.metadata.get("bound")
-        return bound.wanted if bound else ""
+        return self.bound.wanted if self.bound else ""
+
+    @property
+    def bound(self) -> schema.Bound | None:
+        return self.field.metadata.get("bound")
 
     @property
     def default(self) -> str:
-        if self.value is None or isinstance(self.value, bool):
-            return {None: "null", True: "true", False: "false"}[self.value]
-        return str(getattr(self.value, "name", self.value))
+        return str(written(self.value))
 
     @property
     def comment(self) -> str:

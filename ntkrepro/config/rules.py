@@ -1,11 +1,10 @@
 """Which configs can't be meant, and the mend: bounds of single keys, then rules across keys."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from ntkrepro.config import schema
+from ntkrepro.config.keys import KEYS, written
 from ntkrepro.config.schema import (
     FLATTENED,
     NORMALIZED,
@@ -37,23 +36,14 @@ def check(experiment: Experiment) -> None:
             raise UserError(f"{key}={written(value)}: must be {wanted}")
 
 
-def written(value: Any) -> Any:
-    """As on a command line: enums by name, and YAML's words."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return getattr(value, "name", value)
-
-
-def out_of_bounds(section: Any, prefix: str = "") -> Refused:
+def out_of_bounds(e: Experiment) -> Refused:
     """Single keys against the bounds that schema.py gives them."""
-    for key in fields(section):
-        value, bound = getattr(section, key.name), key.metadata.get("bound")
-        if is_dataclass(value):
-            yield from out_of_bounds(value, f"{prefix}{key.name}.")
-        elif key.type in FLAT and any(isinstance(v, list | dict) for v in value):
-            yield prefix + key.name, value, "a list of single values"
+    for name, key in KEYS.items():
+        value, bound = attrgetter(name)(e), key.bound
+        if key.field.type in FLAT and any(isinstance(v, list | dict) for v in value):
+            yield name, value, "a list of single values"
         elif bound and value is not None and not bound.holds(value):
-            yield prefix + key.name, value, bound.wanted
+            yield name, value, bound.wanted
 
 
 class Use(NamedTuple):
@@ -110,9 +100,8 @@ USES = {  # what is not here decides something everywhere, or has a rule of its 
 
 def unused(e: Experiment) -> Refused:
     """A key that changes nothing must not name another run."""
-    default = Experiment()
     for key, use in USES.items():
-        value, usual = (attrgetter(key)(of) for of in (e, default))
+        value, usual = attrgetter(key)(e), KEYS[key].value
         if value != usual and not use.holds(e):
             yield key, value, f"{written(usual)}, or left out: it is for {use.where}"
 
@@ -139,7 +128,7 @@ def critical_rate(e: Experiment) -> Refused:
             "null unless program=train and optimizer.name=sgd trains all, without weight decay, "
         )
         yield key, fraction, f"{wanted}layer rates and augmentation"
-    if fraction is not None and opt.lr != schema.Optimizer().lr:
+    if fraction is not None and opt.lr != KEYS["optimizer.lr"].value:
         yield "optimizer.lr", opt.lr, f"left out with {key}={fraction}, which sets it"
 
 
@@ -226,11 +215,9 @@ def own_files(e: Experiment) -> Refused:
     if bool(e.data.path) != file:
         wanted = "an .npz file with data.name=npz" if file else "null, or stand with data=npz"
         yield "data.path", e.data.path, wanted
-    default = Experiment(linearized=schema.Linearized(analytic=False))
     for key, wanted in NOT_OF_CUSTOM.items() if own else ():
-        section, name = key.split(".")
-        value, usual = (getattr(getattr(of, section), name) for of in (e, default))
-        if value is not usual:
+        value, usual = attrgetter(key)(e), KEYS[key].value
+        if value is not (False if key == "linearized.analytic" else usual):
             yield key, value, wanted.format(alone)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from ntkrepro.config.schema import Data
 from ntkrepro.data.inputs import Images
-from ntkrepro.errors import RunFailed, UserError, warn, warn_once
-from ntkrepro.files import BLANK, cache_folder, is_whole, sealed
+from ntkrepro.errors import UserError, warn
+from ntkrepro.files import cache_folder, is_whole, kept
 
 FIRST = 4096  # examples of a split that are decoded where they are enough: a tenth of the time
 
@@ -86,13 +87,8 @@ def _split(builder: Any, split: str, count: int | None) -> Images:
         images, labels = (np.load(path, mmap_mode="r") for path in paths)
         return Images(images, labels, names)
     decoded = _decoded(builder, split, count)
-    try:
-        for path, values in zip(paths, decoded, strict=False):
-            with sealed(path) as file:
-                np.save(file, values)
-                file.write(BLANK)
-    except RunFailed as error:
-        warn_once(f"{error}; {builder.name} is decoded anew by each run")
+    anew = f"{builder.name} is decoded anew by each run"
+    all(kept(p, partial(np.save, arr=part), anew) for p, part in zip(paths, decoded, strict=False))
     return Images(*decoded, names)
 
 

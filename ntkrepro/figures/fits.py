@@ -8,6 +8,7 @@ import numpy as np
 
 from ntkrepro.config import compose
 from ntkrepro.config.identity import LABELS, Run, flat
+from ntkrepro.config.keys import written
 from ntkrepro.config.schema import Program
 from ntkrepro.errors import UserError
 from ntkrepro.figures.catalog import Figure, figure
@@ -94,7 +95,7 @@ def refuse_unfit(name: str, needs: tuple[str, ...], record: Record) -> None:
     for quantity in needs:
         if not (quantities == quantity).any():
             keys = [key.split(".") for key in SWITCHES.get(quantity, ())]
-            given = [f"{part}.{key}={str(record.config[part][key]).lower()}" for part, key in keys]
+            given = [f"{part}.{key}={written(record.config[part][key])}" for part, key in keys]
             raise UserError(
                 f"{' '.join(given)}: run {record.id} has no {quantity}, which figure {name} shows; "
                 "leave it out"

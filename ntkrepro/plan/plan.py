@@ -157,25 +157,26 @@ def on_fewer(setup: Setup, call: Call, flops: float) -> float:
     """
     share = min(0.5, (enough() / flops) ** 0.5, free() / 4 / call.held)  # FLOPs may grow with n^2
     for _ in range(3):
-        small, its = smaller(setup, call, share)
+        small, lowered = smaller(setup, call, share)
+        its = flops_of(lowered)
         if its <= enough() and small.held < free() / 2:
-            seconds = measure(small, lower(small).compile())
-            half, of_half = smaller(setup, call, share / 2)
-            if of_half == its:
+            seconds = measure(small, lowered.compile())
+            half, lowered = smaller(setup, call, share / 2)
+            if (of_half := flops_of(lowered)) == its:
                 return seconds * flops / its
-            slope = (seconds - measure(half, lower(half).compile())) / (its - of_half)
+            slope = (seconds - measure(half, lowered.compile())) / (its - of_half)
             return seconds + min(max(slope, 1 / rate()), seconds / its) * (flops - its)
         share *= min(0.5, enough() / its)
     return flops / rate()
 
 
-def smaller(setup: Setup, call: Call, share: float) -> tuple[Call, float]:
-    """The call on a share of the examples, and its FLOPs."""
+def smaller(setup: Setup, call: Call, share: float) -> tuple[Call, Any]:
+    """The call on a share of the examples, and its program, not compiled yet."""
     few = shapes(Run.of(fewer(setup, partial(portion, share))))
     calls = PROGRAMS[few.experiment.program].calls(few)
     small = next(other for other in calls if other.name == call.name)
     assert isinstance(small, Call)
-    return small, flops_of(lower(small))
+    return small, lower(small)
 
 
 def portion(share: float, count: int) -> int:

@@ -6,6 +6,7 @@ pauses changes none.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import jax
 import numpy as np
 
 from ntkrepro import signals
-from ntkrepro.errors import RunFailed, warn, warn_once
-from ntkrepro.files import BLANK, is_whole, sealed
+from ntkrepro.errors import warn
+from ntkrepro.files import is_whole, kept
 
 SHARE = 0.05  # of the time that saving may take
 
@@ -48,14 +49,8 @@ def save(path: Path, name: str, step: int, states: Any, seen: Seen) -> bool:
     leaves = enumerate(jax.tree.leaves(states))
     arrays: dict[str, Any] = {f"state/{i}": np.asarray(leaf) for i, leaf in leaves}
     arrays |= {f"seen/{key}": value for key, value in seen.items()}
-    try:
-        with sealed(path) as file:
-            np.savez(file, **arrays, name=name, step=step)
-            file.write(BLANK)
-    except RunFailed as error:
-        warn_once(f"{error}; training goes on, but starts over if it is cut off")
-        return False
-    return True
+    write = partial(np.savez, **arrays, name=name, step=step)
+    return kept(path, write, "training goes on, but starts over if it is cut off")
 
 
 def load(path: Path, name: str, fresh: Any) -> tuple[int, Any, Seen]:
