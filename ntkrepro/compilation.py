@@ -6,11 +6,16 @@ from typing import Any
 
 import jax
 
-OPTIONS = {
+OPTIONS = {  # each with its values, the best first; of which the first that XLA knows is taken
     # of 3: products and convolutions are libraries' code, which leaves little to optimize
-    "xla_backend_optimization_level": "1",
-    # none: YNNPACK takes one core, and for a convolution's weight gradient up to 12 times as long
-    "xla_cpu_experimental_ynn_fusion_type": "",
+    "xla_backend_optimization_level": ("1",),
+    # YNNPACK has products alone, in place of Eigen: ms of steps and kernels, on 2 cores,
+    #                           none   products   all (XLA's default)
+    #   FC 5 x 2048, N=256       150         80         79
+    #   its tangent kernel, 64    91         18         18
+    #   CNN 3 x 128, N=64        414        412        760: convolutions' gradients take one core
+    # Its sums have crashed and been wrong in three versions (jax-ml/jax #39257, #40412).
+    "xla_cpu_experimental_ynn_fusion_type": ("LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT", ""),
 }
 
 
@@ -19,7 +24,8 @@ def options() -> dict[str, str | bool] | None:
     """Compiler options on a CPU: those of OPTIONS that this version of XLA has."""
     if jax.default_backend() != "cpu":
         return None
-    return {name: value for name, value in OPTIONS.items() if is_known(name, value)}
+    known = {name: [v for v in values if is_known(name, v)] for name, values in OPTIONS.items()}
+    return {name: values[0] for name, values in known.items() if values}
 
 
 def is_known(name: str, value: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ntkrepro.config.schema import Experiment
 
-RECORDS_VERSION = 2  # bump by hand when the same config would give different records
+RECORDS_VERSION = 3  # bump by hand when the same config would give different records
 
 # where, under which name and in which portions, not what
 LABELS = {"name", "scale", "results", "data.dir", "data.path", "model.files", "sweep"}
