@@ -19,6 +19,7 @@ from ntkrepro.config.schema import (
     OptimizerName,
     Parametrization,
     Program,
+    Solver,
     Space,
     Targets,
     Trained,
@@ -71,6 +72,7 @@ FLOW = Use(
         or (TRAIN.holds(e) and e.linearized.space not in (Space.weights, Space.none))
     ),
 )
+LEAPS = Use("optimizer.solver=leaps", lambda e: e.optimizer.solver is Solver.leaps)
 USES = {  # what is not here decides something everywhere, or has a rule of its own below
     key: use
     for use, keys in (
@@ -92,6 +94,8 @@ USES = {  # what is not here decides something everywhere, or has a rule of its 
         (TRAIN, "data.augment loss.name linearized.space linearized.analytic"),
         (TRAIN, "optimizer.name optimizer.layer_rates optimizer.weight_decay optimizer.batch"),
         (TRAIN, "optimizer.stop optimizer.plateau"),
+        (of_programs(Program.train, Program.ensemble), "optimizer.solver"),
+        (LEAPS, "optimizer.tolerance optimizer.floor"),
         (TRAIN, "log.outputs log.examples log.train log.weights log.kernel log.batch"),
     )
     for key in keys.split()
@@ -148,6 +152,23 @@ def optimizer(e: Experiment) -> Refused:
     if opt.weight_decay and opt.train is not Trained.all:
         wanted = f"0 with optimizer.train={opt.train.name}"
         yield "optimizer.weight_decay", opt.weight_decay, wanted
+
+
+def leaps(e: Experiment) -> Refused:
+    """Leaps follow the tangent kernel of all train points."""
+    opt, normalized = e.optimizer, e.model.architecture in NORMALIZED
+    why = {
+        "optimizer.name is not sgd, or trains with weight decay, layer rates or augmentation, or "
+        "not all": not gradient_descent(e),
+        f"optimizer.batch={opt.batch}": opt.batch is not None,
+        "model.norm=batch, which leaves no kernel of pairs of examples": normalized
+        and e.model.norm is Normalization.batch,
+        f"linearized.space={e.linearized.space.name}": e.linearized.space
+        in (Space.weights, Space.both),
+    }
+    for reason, holds in why.items() if opt.solver is Solver.leaps else ():
+        if holds:
+            yield "optimizer.solver", opt.solver, f"steps where {reason}"
 
 
 def inputs(e: Experiment) -> Refused:
@@ -233,4 +254,4 @@ def logged(e: Experiment) -> Refused:
         yield "log.train", train, f"null (all) or 1 to data.train={n}"
 
 
-RULES = (critical_rate, optimizer, ensemble, kernels, own_files, unused, inputs, logged)
+RULES = (critical_rate, optimizer, leaps, ensemble, kernels, own_files, unused, inputs, logged)

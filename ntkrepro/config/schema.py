@@ -115,6 +115,11 @@ class OptimizerName(Enum):
     adam = "adam"  # optax's own settings but for lr; weight_decay is then decoupled (AdamW)
 
 
+class Solver(Enum):
+    steps = "steps"  # gradient descent's own, one after another
+    leaps = "leaps"  # many at once on a linearization that is renewed (docs/leaps.md)
+
+
 class Trained(Enum):
     all = "all"
     readout = "readout"  # all but the last layer stay at theta_0 (SM D)
@@ -202,6 +207,12 @@ class Optimizer:
     weight_decay: float = within(COUNT, 0.0)
     momentum: float = within(FRACTION, 0.0)
     steps: int = within(STEPS, 1024)
+    solver: Solver = Solver.steps
+    # of leaps: the largest estimated error of the outputs (rms), over the network's deviation from
+    # its linearization at theta_0
+    tolerance: float = within(ABOVE_0, 0.01)
+    # or, where the deviation is smaller, over this fraction of the initial residual's rms
+    floor: float = within(ABOVE_0, 0.001)
     batch: int | None = None  # none = full batch
     # a run ends at the first logged step whose train loss is below this,
     stop: float = within(COUNT, 0.0, "0 (never) or above")

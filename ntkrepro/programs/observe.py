@@ -1,5 +1,6 @@
 """What is seen of the models at a logged step, and the rows of a record that it becomes."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,12 +14,15 @@ from ntkrepro.config.schema import Space
 from ntkrepro.data.load import Dataset
 from ntkrepro.errors import RunFailed
 from ntkrepro.programs import failures
+from ntkrepro.programs.function_space import TangentKernel
 from ntkrepro.programs.setup import Setup, fits
 from ntkrepro.records.rows import joined, rows
 from ntkrepro.theory.losses import LOSSES, correct
 from ntkrepro.training import loop, measure
 from ntkrepro.training.measure import Trajectory, root_mean_square
 from ntkrepro.training.recipe import Recipe
+
+SPENT = ("error_estimate", "linearizations", "gradients")  # of a network by leaps
 
 
 class Result(NamedTuple):
@@ -75,6 +79,9 @@ def trajectory_rows(
             out.append(rows(model, f"{name}_change", steps, change, "train"))
     if path.kernel_distance is not None:
         out.append(rows(model, "ntk_distance", steps, path.kernel_distance, "train"))
+    if path.spent is not None:
+        for name, values in zip(SPENT, path.spent.T, strict=True):
+            out.append(rows(model, name, steps, values))
     return out
 
 
@@ -100,7 +107,8 @@ class Member(NamedTuple):
     """One run of a pack before its training: the critical learning rates of the network's kernel,
     nan if unknown, and of other kernels; what was predicted; rows and seconds of both.
 
-    `end`: why it fails once so many logged steps have been seen.
+    `end`: why it fails once so many logged steps have been seen; `theta`, of leaps: the tangent
+    kernel at theta_0.
     """
 
     setup: Setup
@@ -109,6 +117,7 @@ class Member(NamedTuple):
     frames: list[pd.DataFrame]
     seconds: float
     end: tuple[int, RunFailed] | None = None
+    theta: TangentKernel | None = None
 
 
 Point = dict[str, Trajectory]  # of every model at one step
@@ -118,15 +127,27 @@ def finite(point: Trajectory) -> bool:
     return bool(np.isfinite(point.train).all() and np.isfinite(point.test).all())
 
 
+class Reached(NamedTuple):
+    """A logged step of the training: omega of every model; of leaps, what was `spent` so far, and
+    `kernel`(), the tangent kernel there [n, k, n, k]."""
+
+    step: int
+    omegas: dict[str, Any]
+    spent: np.ndarray | None = None
+    kernel: Callable[[], jax.Array] | None = None
+
+
 def observe_all(
-    recipe: Recipe, setup: Setup, omegas: dict[str, Any], start: measure.Empirical | None
+    recipe: Recipe, setup: Setup, reached: Reached, start: measure.Empirical | None
 ) -> Point:
     """Every model at one step, and how far the network's kernels have moved."""
+    omegas = reached.omegas
     point = {name: observe(recipe, setup, name, omega) for name, omega in omegas.items()}
-    if start and finite(point["network"]):
-        now = kernels_of(setup, omegas["network"])
-        point["network"] = with_kernels(setup, point["network"], now, start)
-    return point
+    network = point["network"]._replace(spent=reached.spent)
+    if start and finite(network):
+        now = kernels_of(setup, omegas["network"], reached.kernel)
+        network = with_kernels(setup, network, now, start)
+    return {**point, "network": network}
 
 
 def has_bound(setup: Setup) -> bool:
@@ -158,18 +179,24 @@ def _linearized(recipe: Recipe, params0: Any, omega: Any, x: jax.Array) -> jax.A
     return loop.applies(recipe, params0)["linearized"](omega, x)
 
 
-def kernels_of(setup: Setup, omega: Any) -> measure.Empirical:
-    """Empirical NTK and NNGP on the first `log.outputs` train points."""
+def kernels_of(
+    setup: Setup, omega: Any, kernel: Callable[[], jax.Array] | None = None
+) -> measure.Empirical:
+    """Empirical NTK and NNGP on the first `log.outputs` train points; `kernel`() has the former of
+    all train points."""
     x = setup.x_train[: setup.experiment.log.outputs]
-    return measure.kernels(setup.model, loop.add(setup.params0, omega), x)
+    ntk = kernel()[: len(x), :, : len(x)] if kernel else None
+    return measure.kernels(setup.model, loop.add(setup.params0, omega), x, ntk)
 
 
-def initial_kernels(setup: Setup) -> measure.Empirical | None:
-    """The kernels at theta_0, where their change is logged. Raises RunFailed where their norms, to
-    which it is relative, aren't finite."""
+def initial_kernels(
+    setup: Setup, kernel: Callable[[], jax.Array] | None = None
+) -> measure.Empirical | None:
+    """The kernels at theta_0, where their change is logged; `kernel` as for `kernels_of`. Raises
+    RunFailed where their norms, to which it is relative, aren't finite."""
     if not setup.experiment.log.kernel:
         return None
-    found = kernels_of(setup, jax.tree.map(jnp.zeros_like, setup.params0))
+    found = kernels_of(setup, jax.tree.map(jnp.zeros_like, setup.params0), kernel)
     norms = np.array([[jnp.linalg.norm(kernel) for kernel in found.values()]])
     failures.finite(setup.experiment, "norm of a kernel at initialization", norms, setup.x_train)
     return found

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ntkrepro.config.identity import Run
 from ntkrepro.config.rules import gradient_descent
-from ntkrepro.config.schema import Space
+from ntkrepro.config.schema import Solver, Space
 from ntkrepro.data import load
 from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.programs import failures, function_space, observe, weight_space
@@ -46,7 +46,7 @@ def before(setup: Setup, function: bool, say: Say) -> Member:
     began, frames, paths = time.perf_counter(), [], {}
     critical, seconds = {"network": float("nan")}, 0.0
     try:
-        theta = function_space.empirical_kernels(setup) if fits(setup) else None
+        first = theta = function_space.empirical_kernels(setup) if fits(setup) else None
         setup, critical["network"] = rates(setup, theta)
         if theta or setup.experiment.optimizer.lr_over_critical:
             values = theta and theta.spectrum.values
@@ -65,6 +65,8 @@ def before(setup: Setup, function: bool, say: Say) -> Member:
     except RunFailed as error:
         return Member(setup, critical, {}, [], seconds, (0, error))
     member = Member(setup, critical, paths, frames, seconds)
+    if setup.experiment.optimizer.solver is Solver.leaps:
+        member = member._replace(theta=first)
     warn(member, say)
     return member._replace(end=foreseen(member))
 
@@ -152,6 +154,11 @@ def spaces(setup: Setup) -> tuple[bool, bool]:
         raise UserError(
             f"linearized.space={space.name}: the kernel of n * k = {outputs(setup)} outputs is "
             f"above {FUNCTION_SPACE}; use linearized.space=weights or lower data.train"
+        )
+    if experiment.optimizer.solver is Solver.leaps and not fits(setup):
+        raise UserError(
+            f"optimizer.solver=leaps: the kernel of n * k = {outputs(setup)} outputs is above "
+            f"{FUNCTION_SPACE}; use optimizer.solver=steps or lower data.train"
         )
     function = function or (auto and plain and fits(setup))
     return function, weights or (auto and not function)

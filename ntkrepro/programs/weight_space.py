@@ -2,20 +2,22 @@
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ntkrepro import signals
-from ntkrepro.config.schema import LayerRates
+from ntkrepro.config.schema import LayerRates, Solver
 from ntkrepro.errors import RunFailed
 from ntkrepro.networks import functions
-from ntkrepro.programs import failures
+from ntkrepro.programs import failures, leaping
 from ntkrepro.programs.observe import (
     Member,
     Point,
+    Reached,
     initial_kernels,
     observe_all,
     shown,
@@ -24,6 +26,7 @@ from ntkrepro.programs.observe import (
 from ntkrepro.programs.setup import Setup
 from ntkrepro.progress import Tick
 from ntkrepro.theory.linearize import factors_of
+from ntkrepro.theory.tangent import tangent
 from ntkrepro.training import checkpoint, loop, measure
 from ntkrepro.training.measure import Trajectory
 from ntkrepro.training.recipe import Recipe, Task
@@ -44,37 +47,65 @@ def trajectories(
     Returns what was seen of each up to its end (`over`), or why it failed (`failure`); and the
     seconds of training alone.
     """
-    experiment = members[0].setup.experiment
-    tasks, several = [task_of(member.setup, names) for member in members], len(members) > 1
-    recipe, task = recipe_of(members[0].setup), loop.stack(tasks) if several else tasks[0]
+    experiment, several = members[0].setup.experiment, len(members) > 1
+    recipe = recipe_of(members[0].setup)
+    fresh, train = SOLVERS[experiment.optimizer.solver](members, names)
     path = members[0].setup.run.beside("checkpoint")
     name = " ".join(member.setup.run.id for member in members)
-    begin = loop.start_members if several else loop.start
-    now, states, stored = checkpoint.load(path, name, begin(recipe, task, names))
+    now, states, stored = checkpoint.load(path, name, fresh)
     seen = [unpack(stored, i) for i in range(len(members))]
     keep = checkpoint.keeper(path, experiment.checkpoint, name, lambda: pack(seen))
     steps = members[0].setup.steps[max(map(len, seen)) :]
-    trained = loop.train(recipe, task, names, steps, tick, several, keep, (now, states))
+    trained = train(steps, tick, keep, (now, states))
     members, starts = zip(*map(with_kernels, members), strict=True)
     seconds, began = 0.0, time.perf_counter()
     with signals.deferred():
-        for step, omegas in trained:
+        for reached in trained:
             seconds += time.perf_counter() - began
             for i, member in enumerate(members):
                 if not over(member, seen[i]):
-                    own = loop.member(omegas, i) if several else omegas
+                    omegas = loop.member(reached.omegas, i) if several else reached.omegas
+                    own = reached._replace(omegas=omegas)
                     seen[i].append(observe_all(recipe, member.setup, own, starts[i]))
-            tick(step, **shown(members[0], seen[0]))
+            tick(reached.step, **shown(members[0], seen[0]))
             if all(over(member, points) for member, points in zip(members, seen, strict=True)):
                 break
             began = time.perf_counter()
     return [outcome(m, p) for m, p in zip(members, seen, strict=True)], round(seconds, 3)
 
 
+Train = Callable[..., Iterator[Reached]]  # of steps, tick, keep, (step, states) to resume
+
+
+def by_steps(members: list[Member], names: tuple[str, ...]) -> tuple[Any, Train]:
+    """Fresh states, and the steps of every model of all members at once."""
+    tasks, several = [task_of(member.setup, names) for member in members], len(members) > 1
+    recipe, task = recipe_of(members[0].setup), loop.stack(tasks) if several else tasks[0]
+    begin = loop.start_members if several else loop.start
+
+    def train(steps: list[int], tick: Tick, keep: checkpoint.Keep, resume: Any) -> Iterator:
+        found = loop.train(recipe, task, names, steps, tick, several, keep, resume)
+        return (Reached(*pair) for pair in found)
+
+    return begin(recipe, task, names), train
+
+
+def by_leaps(members: list[Member], names: tuple[str, ...]) -> tuple[Any, Train]:
+    """The same of one network by leaps."""
+    ((setup, theta),) = [(member.setup, member.theta) for member in members]
+    return leaping.start(setup), partial(leaping.train, setup, theta)
+
+
+SOLVERS = {Solver.steps: by_steps, Solver.leaps: by_leaps}
+
+
 def with_kernels(member: Member) -> tuple[Member, measure.Empirical | None]:
     """A member and its kernels at theta_0; without any it ends at once."""
+    setup = member.setup
+    leaps = setup.experiment.optimizer.solver is Solver.leaps
     try:
-        return member, initial_kernels(member.setup)
+        kernel = tangent(setup.model, setup.params0, setup.x_train).kernel if leaps else None
+        return member, initial_kernels(setup, kernel)
     except RunFailed as error:
         return member._replace(end=member.end or (0, error)), None
 

@@ -4,7 +4,7 @@ A run's bits are those of its pack, so packs depend on the grid alone, not on wh
 """
 
 from ntkrepro.config.identity import LABELS, Run, flat
-from ntkrepro.config.schema import Experiment
+from ntkrepro.config.schema import Experiment, Solver
 from ntkrepro.networks.architectures import ARCHITECTURES
 from ntkrepro.programs.catalog import PROGRAMS
 from ntkrepro.programs.memory import at_once, backend
@@ -30,11 +30,13 @@ def packs(runs: list[Run]) -> list[list[Run]]:
 
 def size(point: Experiment) -> int:
     """Members of a pack. One for convolutions on a CPU, where XLA trains them one step a call, and
-    for networks whose size is not known."""
+    for networks whose size is not known, and by leaps."""
     network, inputs = ARCHITECTURES[point.model.architecture], point.data.train + point.data.test
     weights = network.weights(point.model, inputs)
     if weights is None or not PROGRAMS[point.program].packs:
         return 1
     if network.convolutional and backend() == "cpu":
+        return 1
+    if point.optimizer.solver is Solver.leaps:
         return 1
     return point.pack or min(MOST, at_once(4 * weights))

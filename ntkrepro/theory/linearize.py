@@ -5,13 +5,14 @@ in theta ~ 1, while in omega it is kept. So the linearized network is a function
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ntkrepro.compilation import jit
+from ntkrepro.networks import functions
 from ntkrepro.networks.architectures import Network
 from ntkrepro.theory.kernels.empirical import MEMORY, Layer, LayerPath, capture
 
@@ -38,12 +39,17 @@ captured = jit(capture, static_argnames="model")
 
 def factors_of(model: Network, params0: Any, x: jax.Array) -> Factors | None:
     """What `from_factors` needs; none where it doesn't apply, or needs more than MEMORY bytes."""
-    if not model.structured:
-        return None
-    shapes = jax.eval_shape(partial(capture, model), params0, x)
-    if sum(leaf.size * x.dtype.itemsize for leaf in jax.tree.leaves(shapes)) > MEMORY:
+    if not model.structured or factor_bytes(model, x.shape, x.dtype) > MEMORY:
         return None
     return captured(model, params0, x)
+
+
+@lru_cache
+def factor_bytes(model: Network, shape: tuple[int, ...], dtype: Any) -> int:
+    """Cached, as tracing takes longer than a step of a small network."""
+    params = functions.shapes(model, shape[1:], dtype)["params"]
+    found = jax.eval_shape(partial(capture, model), params, jax.ShapeDtypeStruct(shape, dtype))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(found))
 
 
 def linearize_structured(model: Network, params0: Any) -> Apply:

@@ -22,7 +22,8 @@ class Trajectory(NamedTuple):
 
     Outputs [n, k], [m, k]; displacement theta_t - theta_0 of single weights [w]; relative change
     |W_t - W_0| / |W_0| per layer [l]; that of the kernels (NTK, NNGP) [2]; and |Theta_t - Theta_0|
-    on all train points, in the operator norm of Eq. S48 [1].
+    on all train points, in the operator norm of Eq. S48 [1]. What leaps have `spent` so far:
+    estimated error of the outputs, linearizations, gradients' worth of passes [3].
     """
 
     train: np.ndarray
@@ -31,6 +32,7 @@ class Trajectory(NamedTuple):
     weight_change: np.ndarray | None = None
     kernel_change: np.ndarray | None = None
     kernel_distance: np.ndarray | None = None
+    spent: np.ndarray | None = None
 
     def at(self, t: int) -> "Trajectory":
         """One step of several."""
@@ -109,9 +111,10 @@ def displacement(omega: Any, pick: Any, norms: Any) -> tuple[jax.Array, jax.Arra
 Empirical = dict[str, jax.Array]  # kernels by name: ntk [n, k, n, k], nngp [n, n]
 
 
-def kernels(model: Network, params: Any, x: jax.Array) -> Empirical:
-    """Both of a network, or of a user's own, whose readout isn't known, the NTK."""
-    found = {"ntk": empirical.ntk(model, params, x)}
+def kernels(model: Network, params: Any, x: jax.Array, ntk: jax.Array | None = None) -> Empirical:
+    """Both of a network, or of a user's own, whose readout isn't known, the NTK; `ntk` where that
+    is there already."""
+    found = {"ntk": empirical.ntk(model, params, x) if ntk is None else ntk}
     return found if model.own else {**found, "nngp": empirical.nngp(model, params, x)}
 
 

@@ -1,0 +1,78 @@
+"""The network by leaps: what training/leaps.py is given of a setup, and what it gives."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ntkrepro.programs.function_space import TangentKernel
+from ntkrepro.programs.observe import Reached
+from ntkrepro.programs.setup import Setup
+from ntkrepro.theory import dynamics
+from ntkrepro.theory.leaps import Fixed, Rule
+from ntkrepro.theory.tangent import tangent
+from ntkrepro.training import leaps, loop, measure
+
+PROBES = 128  # train points, and test points, at which errors are measured
+
+
+def problem_of(setup: Setup, theta: TangentKernel) -> leaps.Problem:
+    """The descent of a setup's network, and what errors it may have: a tolerance times the rms
+    between its outputs and those of its linearization at theta_0, whose kernel is `theta`."""
+    experiment, opt, params0 = setup.experiment, setup.experiment.optimizer, setup.params0
+    y = np.asarray(setup.dataset.y_train, np.float64)
+    rule = Rule(setup.loss, experiment.loss.scale, setup.lr, opt.momentum)
+    probes = jnp.concatenate([setup.x_train[:PROBES], setup.x_test[:PROBES]])
+
+    def outputs(omega: Any) -> np.ndarray:
+        theta = loop.add(params0, omega)
+        return np.asarray(measure.apply(setup.model, theta, probes), np.float64)
+
+    still = jax.tree.map(jnp.zeros_like, params0)
+    f0 = np.asarray(measure.apply(setup.model, params0, setup.x_train), np.float64)
+    kernel = dynamics.matrix(theta.train_train, 0)
+    other = np.concatenate([theta.train_train[:PROBES], theta.test_train[:PROBES]])
+    values = f0, y, outputs(still)
+    linear = Fixed(rule, kernel, dynamics.matrix(other, 0), theta.spectrum, values)
+    floor = opt.floor * leaps.rms(f0 - y)
+
+    def allowed(step: int, f: np.ndarray) -> float:
+        return opt.tolerance * max(leaps.rms(f - linear.at(step)), floor)
+
+    return leaps.Problem(
+        rule,
+        lambda omega: tangent(setup.model, loop.add(params0, omega), setup.x_train),
+        y,
+        outputs,
+        len(probes),
+        allowed,
+    )
+
+
+def start(setup: Setup) -> leaps.State:
+    still = jax.tree.map(jnp.zeros_like, setup.params0)
+    return leaps.start(still, setup.experiment.optimizer.momentum > 0)
+
+
+def train(
+    setup: Setup,
+    theta: TangentKernel | None,
+    steps: list[int],
+    tick: Callable[[int], None],
+    keep: Callable[[int, Any], None],
+    resume: tuple[int, leaps.State],
+) -> Iterator[Reached]:
+    """As loop.train, of one network by leaps."""
+
+    def done(step: int, state: leaps.State) -> None:
+        tick(step)
+        keep(step, state)
+
+    assert theta is not None, "leaps are refused where there is no kernel"
+    now, state = resume
+    for step, reached, point in leaps.solve(problem_of(setup, theta), state, now, steps, done):
+        spent = np.asarray(reached.gauge[1:], np.float64)
+        yield Reached(step, {"network": reached.omega}, spent, partial(getattr, point, "full"))

@@ -1,0 +1,264 @@
+"""Training by leaps: a network is linearized, moved by many steps at once (theory/leaps.py), and
+linearized again there.
+
+A leap of K steps is taken whole, and in two halves with a linearization between them. Their
+difference is to first order the error of a fixed linearization: so much of it is extrapolated away
+that nothing is left where J changes steadily. That makes leaps of second order, and leaps of one
+and two steps the steps themselves.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ntkrepro.compilation import jit
+from ntkrepro.theory import dynamics
+from ntkrepro.theory.leaps import Leap, Rule, leaps
+from ntkrepro.theory.tangent import Tangent
+
+FIRST = np.log(2.0)  # pace at the start: one step, then as many as there were
+GROW, SHRINK, SAFETY, LONGER = 4.0, 0.2, 0.9, 1.25
+SHARE = 0.2  # of what the outputs may be off, that one leap may be
+CHEAPER = 4  # steps that cost no more than their leap
+GRADIENT = 3  # passes through the network
+
+
+class Problem(NamedTuple):
+    """What is descended: the tangent at theta_0 + omega on the train points, their targets y
+    [n, k]; outputs at the points where errors are measured, and how far these may be off at a step
+    where the outputs are such."""
+
+    rule: Rule
+    tangent: Callable[[Any], Tangent]
+    y: np.ndarray
+    probe: Callable[[Any], np.ndarray]
+    probes: int
+    allowed: Callable[[int, np.ndarray], float]
+
+
+class State(NamedTuple):
+    """omega and velocity (none without momentum); `gauge` [4]: the pace, and what was spent so far:
+    estimated error, linearizations, gradients' worth of passes.
+
+    A pace is the length of a leap in log(1 + step).
+    """
+
+    omega: Any
+    velocity: Any
+    gauge: jax.Array
+
+
+def start(omega: Any, momentum: bool) -> State:
+    velocity = jax.tree.map(jnp.copy, omega) if momentum else None
+    return State(omega, velocity, gauge(FIRST, np.zeros(3)))
+
+
+def gauge(pace: float, spent: np.ndarray) -> jax.Array:
+    return jnp.asarray([pace, *spent], jnp.float32)
+
+
+@jit
+def moved(omega: Any, pulled: Any, velocity: Any, slide: Any) -> Any:
+    """omega - J^T c - s v."""
+    if velocity is None:
+        return jax.tree.map(jnp.subtract, omega, pulled)
+    return jax.tree.map(lambda o, p, v: o - p - slide * v, omega, pulled, velocity)
+
+
+@jit
+def turned(velocity: Any, pulled: Any, decay: Any) -> Any:
+    """beta^K v + J^T w."""
+    return jax.tree.map(lambda v, p: decay * v + p, velocity, pulled)
+
+
+@jit
+def extrapolated(whole: Any, halves: Any, weight: Any) -> Any:
+    return jax.tree.map(lambda a, b: b + weight * (b - a), whole, halves)
+
+
+class Point:
+    """A state's tangent, with J v, and its kernel [n k, n k] once it is asked for."""
+
+    def __init__(self, problem: Problem, omega: Any, velocity: Any) -> None:
+        self.problem, self.omega, self.velocity = problem, omega, velocity
+        self.tangent = problem.tangent(omega)
+        self.f = np.asarray(self.tangent.f, np.float64)
+        self.passes = self.tangent.cost.build
+        self.jv = 0 * self.f if velocity is None else self.push(velocity)
+
+    @cached_property
+    def seen(self) -> np.ndarray:
+        """Outputs where errors are measured."""
+        return self.problem.probe(self.omega)
+
+    @cached_property
+    def matrix(self) -> np.ndarray:
+        """The kernel [n k, n k] in float64."""
+        return dynamics.matrix(self.full, 0)
+
+    @cached_property
+    def full(self) -> jax.Array:
+        """The kernel [n, k, n, k]."""
+        self.passes += self.tangent.cost.kernel
+        return self.tangent.kernel()
+
+    def leaps(self, steps: list[int]) -> list[Leap]:
+        kernel = self.matrix if steps[-1] > 1 else np.zeros((0, self.f.size))
+        return leaps(self.problem.rule, kernel, self.f, self.problem.y, self.jv, steps)
+
+    def after(self, leap: Leap) -> tuple[Any, Any]:
+        """omega and velocity."""
+        still = self.velocity is None
+        omega = moved(self.omega, self.pull(leap.c), self.velocity, leap.slide)
+        return omega, None if still else turned(self.velocity, self.pull(leap.w), leap.decay)
+
+    def push(self, omega: Any) -> np.ndarray:
+        self.passes += self.tangent.cost.push
+        return np.asarray(self.tangent.push(omega), np.float64)
+
+    def pull(self, c: np.ndarray) -> Any:
+        self.passes += self.tangent.cost.pull
+        return self.tangent.pull(jnp.asarray(c, self.tangent.f.dtype))
+
+    def length(self, c: np.ndarray) -> float:
+        """|J^T c|."""
+        return float(np.sqrt(max(0.0, c.ravel() @ (self.matrix @ c.ravel()))))
+
+    @property
+    def finite(self) -> bool:
+        return bool(np.isfinite(self.f).all() and np.isfinite(self.matrix).all())
+
+
+class Taken(NamedTuple):
+    """After a leap: omega and velocity; how far its outputs are estimated to be off (rms), and how
+    far they may be; passes and linearizations that it took."""
+
+    omega: Any
+    velocity: Any
+    off: float
+    allowed: float
+    spent: np.ndarray
+
+
+def step(here: Point) -> Taken:
+    return Taken(*here.after(here.leaps([1])[0]), 0.0, 0.0, spent(here))
+
+
+def leap(here: Point, now: int, steps: int) -> Taken:
+    """From step `now`, of two steps or more."""
+    problem, half, beta = here.problem, steps // 2, here.problem.rule.momentum
+    if not here.finite:
+        return Taken(None, None, np.inf, 0.0, spent(here))
+    near, far = here.leaps([half, steps])
+    whole, middle = here.after(far), Point(problem, *here.after(near))
+    if not middle.finite:
+        return Taken(None, None, np.inf, 0.0, spent(here, middle))
+    halves = middle.after(middle.leaps([steps - half])[0])
+    left = steps - np.arange(steps)
+    responses = (1 - beta**left) / (1 - beta), beta ** (left - 1.0)
+    weights = [weight(half, steps, response) for response in responses]
+    omega, velocity = (
+        None if a is None else extrapolated(a, b, w)
+        for a, b, w in zip(whole, halves, weights, strict=True)
+    )
+    first, second = (problem.probe(moved[0]) for moved in (whole, halves))
+    bent = here.length(near.c - half / steps * far.c) / max(here.length(far.c), 1e-300)
+    off = weights[0] * rms(second - first) * min(1.0, unsteady(here, middle, near) + bent)
+    passes = 3 * problem.probes / len(problem.y)
+    costs = spent(here, middle, passes=passes)
+    return Taken(omega, velocity, off, problem.allowed(now + steps, second), costs)
+
+
+def unsteady(here: Point, middle: Point, near: Leap) -> float:
+    """How much of J's change from here to the middle was not steady: 0 for one that grows linearly
+    along the way, about a half for one that wanders, as of ReLU networks whose units flip.
+
+    The outputs tell: their change is the integral of J along the way, and by the trapezoidal rule
+    (J_here + J_middle) / 2 times the way, where J changes steadily.
+    """
+    way = jax.tree.map(jnp.subtract, middle.omega, here.omega)
+    first = -(here.matrix @ near.c.ravel()).reshape(here.f.shape) - near.slide * here.jv
+    second = middle.push(way)
+    change = rms(second - first) / 2
+    return rms(middle.f - here.f - (first + second) / 2) / change if change else 0.0
+
+
+def spent(*points: Point, passes: float = 0.0) -> np.ndarray:
+    """Linearizations and gradients."""
+    return np.array([len(points), (sum(p.passes for p in points) + passes) / GRADIENT])
+
+
+def weight(half: int, steps: int, response: np.ndarray) -> float:
+    """How much of the difference of two halves from a whole is added to the halves.
+
+    While J changes by the same at every step, a fixed one is off by k at step k, one of two by k
+    and then by k - half; `response` [steps] to what is off at a step decides how that adds up.
+    """
+    k = np.arange(steps)
+    late = k, np.where(k < half, k, k - half)
+    whole, halves = (float((response * off).sum()) for off in late)
+    return halves / (whole - halves) if whole > halves else 0.0
+
+
+def rms(f: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.asarray(f, np.float64) ** 2)))
+
+
+def solve(
+    problem: Problem,
+    state: State,
+    now: int,
+    steps: list[int],
+    done: Callable[[int, State], None] = lambda step, state: None,
+) -> Iterator[tuple[int, State, Point]]:
+    """Yields (step, state, point) at `steps`, ascending; done(step, state) after every leap.
+
+    Leaps' errors count as independent: they add up as their squares.
+    """
+    here = None
+    for target in steps:
+        while now < target:
+            here = here or Point(problem, state.omega, state.velocity)
+            if not np.isfinite(here.f).all():
+                now = target  # and stays so
+                break
+            size = length(now, target, float(state.gauge[0]))
+            taken = leap(here, now, size) if size > 1 else step(here)
+            used = float(np.log1p(now + size) - np.log1p(now))
+            limit = SHARE * taken.allowed
+            good = size == 1 or taken.off <= limit
+            pace, past = next_pace(state, taken.off, limit, used), np.asarray(state.gauge[1:])
+            if good:
+                now, here = now + size, None
+                past = np.array([np.hypot(past[0], taken.off), *(past[1:] + taken.spent)])
+                state = State(taken.omega, taken.velocity, gauge(pace, past))
+                done(now, state)
+            else:
+                here.passes = 0
+                past = past + np.array([0.0, taken.spent[0] - 1, taken.spent[1]])
+                state = state._replace(gauge=gauge(pace, past))
+        here = here or Point(problem, state.omega, state.velocity)
+        yield now, state, here
+
+
+def next_pace(state: State, off: float, limit: float, used: float) -> float:
+    """Errors grow with the third power of a leap's length. What cut a leap short shortens none that
+    follow."""
+    pace = float(state.gauge[0])
+    if not np.isfinite(off):
+        return used * SHRINK
+    if off == 0:
+        return LONGER * pace
+    factor = float(np.clip(SAFETY * (limit / off) ** (1 / 3), SHRINK, GROW))
+    return used * factor if factor < 1 else max(pace, used * factor)
+
+
+def length(now: int, target: int, pace: float) -> int:
+    """Steps of the next leap: no more than the pace allows, and no short rest before the target."""
+    left, most = target - now, int((1 + now) * np.expm1(min(pace, 30.0)))
+    size = left if left <= most else min(most, -(-left // 2))
+    return size if size > CHEAPER else 1
