@@ -42,7 +42,7 @@ def allowed(key):
     names = [member.name for member in getattr(key.field.type, "__members__", {}).values()]
     listed = f"[{key.value}]" if isinstance(key.value, list) else key.default
     numbers = ["1", "2", "7", "0.5", "0", "1e30", "4095"] if "number" in key.kind else []
-    numbers += ["1", "2", "7", "0", "4095", "9999999"] if "integer" in key.kind else []
+    numbers += ["1", "2", "7", "0", "4095", "9999999", "all"] if "integer" in key.kind else []
     return st.sampled_from([*names, *numbers, listed, "null", "true", "false", "1,2", "[3]"])
 
 

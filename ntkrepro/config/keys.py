@@ -15,6 +15,7 @@ from ntkrepro.config import schema
 KINDS: dict[Any, str] = {
     bool: "true or false",
     int: "an integer",
+    int | str: "an integer or all",
     float: "a number",
     str: "a text",
     list[str]: "a list of texts",

@@ -1,11 +1,14 @@
 """Which configs can't be meant, and the mend: bounds of single keys, then rules across keys."""
 
 from collections.abc import Callable, Iterator
+from math import inf
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from ntkrepro.config import splits
 from ntkrepro.config.keys import KEYS, written
 from ntkrepro.config.schema import (
+    ALL,
     FLATTENED,
     NORMALIZED,
     ON_IMAGES,
@@ -31,7 +34,7 @@ Refused = Iterator[tuple[str, Any, str]]  # key, its value, what it must be
 
 
 def check(experiment: Experiment) -> None:
-    """Raises UserError for the first value that can't be meant."""
+    """Raises UserError for the first value that can't be meant; `all` becomes a number."""
     for rule in (out_of_bounds, *RULES):
         for key, value, wanted in rule(experiment):
             raise UserError(f"{key}={written(value)}: must be {wanted}")
@@ -254,4 +257,20 @@ def logged(e: Experiment) -> Refused:
         yield "log.train", train, f"null (all) or 1 to data.train={n}"
 
 
-RULES = (critical_rate, optimizer, leaps, ensemble, kernels, own_files, unused, inputs, logged)
+def examples(e: Experiment) -> Refused:
+    """No more than there are; and what `all` is."""
+    data = e.data
+    for split, most in zip(("train", "test"), splits.available(data), strict=True):
+        key, asked, whose = f"data.{split}", getattr(data, split), data.classes or data.name.name
+        if asked == ALL and most == inf:
+            yield key, ALL, f"a number with data.name={data.name.name}, which has no end"
+        count = int(most if asked == ALL else asked)
+        setattr(data, split, count)
+        if count > most and not (split == "test" and data.points):
+            yield key, count, f"{ALL} or at most {most}, all there is of {whose}"
+
+
+RULES = (
+    *(own_files, examples),  # the others compare numbers
+    *(critical_rate, optimizer, leaps, ensemble, kernels, unused, inputs, logged),
+)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 
 class Bound(NamedTuple):
@@ -27,6 +27,21 @@ def between(low: int, high: int, null: str = "", zero: str = "") -> Bound:
 
 
 MANY = between(1, 10_000_000)
+ALL = "all"  # the examples that there are; rules.py puts their number in its place
+if TYPE_CHECKING:
+    Count = int
+else:
+    Count = int | str
+
+
+def _counts(value: int | str) -> bool:
+    try:
+        return value == ALL or MANY.holds(int(value))
+    except ValueError:
+        return False
+
+
+COUNT_OF = Bound(f"{ALL} or {MANY.wanted}", _counts)
 COUNT = Bound("0 or above", lambda value: value >= 0)
 SEED = between(0, 2**32 - 1)  # JAX's seeds: a larger one would be another's
 STEPS = between(0, WHOLE_32)
@@ -153,9 +168,9 @@ class Scale(Enum):
 class Data:
     name: DataSet = DataSet.digits
     classes: list[str] = within(DIFFERENT, [])  # in this order; none = all
-    # the paper's |D|: the first of the split, after the choice of classes
-    train: int = within(MANY, 128)
-    test: int = within(MANY, 128)  # of the test split, likewise
+    # the paper's |D|: the first of the split, or all of it, after the choice of classes
+    train: Count = within(COUNT_OF, 128)
+    test: Count = within(COUNT_OF, 128)  # of the test split, likewise
     # image: per image, minus its mean, over its standard deviation, so |x|^2 = n0;
     # global: minus the mean, over the standard deviation, of all train pixels;
     # none: pixels in [0, 1]

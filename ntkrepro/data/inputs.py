@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ntkrepro.config.schema import Data, Targets
-from ntkrepro.errors import UserError, nearest
+from ntkrepro.config.splits import refuse_unknown
+from ntkrepro.errors import UserError
 
 
 class Images(NamedTuple):
@@ -41,8 +42,7 @@ def path(start: np.ndarray, end: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 def take(split: Images, classes: list[str], count: int, key: str) -> Images:
     """The first `count` examples of `classes` (all if empty), labels renumbered in that order."""
-    if classes and not split.names:
-        raise UserError(f"data.classes={classes}: must be [] where y holds targets, not classes")
+    refuse_unknown(classes, split.names)
     names = classes or split.names
     labels = renumber(split, names) if names else split.labels
     chosen = np.flatnonzero(labels >= 0) if names else np.arange(len(labels))
@@ -55,9 +55,6 @@ def take(split: Images, classes: list[str], count: int, key: str) -> Images:
 
 def renumber(split: Images, names: list[str]) -> np.ndarray:
     """Labels [N] as places in `names`, -1 for the others."""
-    unknown = [name for name in names if name not in split.names]
-    if unknown:
-        raise UserError(f"data.classes={unknown[0]}: {nearest(unknown[0], split.names)}")
     order = np.full(len(split.names), -1)
     order[[split.names.index(name) for name in names]] = np.arange(len(names))
     return order[split.labels]

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ntkrepro.config import npz
 from ntkrepro.config.schema import Data, DataSet, Normalize
-from ntkrepro.data import npz
+from ntkrepro.config.splits import SPLITS
 from ntkrepro.data.inputs import (
     TARGETS,
     Images,
@@ -113,7 +114,7 @@ def shapes(data: Data) -> Dataset:
         return load(data)
     image = source.image(data)
     n0, n, m = int(np.prod(image)), data.train, data.points or data.test
-    k = TARGETS[data.targets].outputs(len(data.classes) or source.classes)
+    k = TARGETS[data.targets].outputs(len(data.classes or SPLITS[data.name](data)))
     span = n if data.points else n + m  # a path lies between train points
     d = min(n0, span) if data.subspace else n0
     x_train, y_train, x_test, y_test = (
@@ -132,23 +133,22 @@ def fingerprint(data: Dataset) -> str:
 
 class Source(NamedTuple):
     """A data set: `read`(config) -> its train and its test split. An input's shape as it is
-    stored, `image`(config), none where the file alone knows; the number of `classes`; and a line
-    on where it is, `status`(name, folder). `tfds`: TFDS prepares it.
+    stored, `image`(config), none where the file alone knows; and a line on where it is,
+    `status`(name, folder). `tfds`: TFDS prepares it.
     """
 
     read: Callable[[Data], tuple[Images, Images]]
     image: Callable[[Data], tuple[int, ...]] | None
-    classes: int
     status: Callable[[str, str | None], str] = lambda name, directory: "built in"
     tfds: bool = False
 
 
 SETS = {
-    DataSet.digits: Source(digits, lambda data: (8, 8, 1), 10),
-    DataSet.gaussian: Source(gaussian, lambda data: (data.dim,), 2),
-    DataSet.mnist: Source(tfds_images, lambda data: (28, 28, 1), 10, tfds_status, tfds=True),
-    DataSet.cifar10: Source(tfds_images, lambda data: (32, 32, 3), 10, tfds_status, tfds=True),
-    DataSet.npz: Source(own_arrays, None, 0, lambda name, directory: "data.path=FILE"),
+    DataSet.digits: Source(digits, lambda data: (8, 8, 1)),
+    DataSet.gaussian: Source(gaussian, lambda data: (data.dim,)),
+    DataSet.mnist: Source(tfds_images, lambda data: (28, 28, 1), tfds_status, tfds=True),
+    DataSet.cifar10: Source(tfds_images, lambda data: (32, 32, 3), tfds_status, tfds=True),
+    DataSet.npz: Source(own_arrays, None, lambda name, directory: "data.path=FILE"),
 }
 TFDS_NAMES = [name.name for name, source in SETS.items() if source.tfds]
 

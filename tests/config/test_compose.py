@@ -61,13 +61,13 @@ def test_expand_is_the_product_without_repeats(swept):
 
 def test_expand_reads_sweeps_as_hydra_does():
     words = ["experiment=weight_change,digits", "scale=smoke", "seed=range(3,5)"]
-    words += ["data.classes=[a,b],[c]", "data.targets=onehot", "optimizer.batch=null,4"]
+    words += ["data.classes=[1,2],[3]", "data.targets=onehot", "optimizer.batch=null,4"]
     words += ["model.activation=relu,'erf'"]
     found = configured(words)
     assert len(found) == len({run_id(e) for e in found}) == (3 + 1) * 2 * 2 * 2 * 2
     assert {e.name for e in found} == {"weight_change", "digits"}
     assert {e.seed for e in found} == {3, 4}
-    assert {tuple(e.data.classes) for e in found} == {("a", "b"), ("c",)}
+    assert {tuple(e.data.classes) for e in found} == {("1", "2"), ("3",)}
     assert {e.optimizer.batch for e in found} == {None, 4}
     assert {e.model.activation.name for e in found} == {"relu", "erf"}
 
@@ -258,7 +258,7 @@ def test_a_rate_over_the_width_follows_the_width():
         ("log.steps=[[1]]", r"log.steps=\[\[1\]\]: must be a list of single values"),
         ("optimizer=(", "can't be read; optimizer takes {KEY: VALUE, ...}"),
         ("seed=4294967296", "seed=4294967296: must be 0 to 4,294,967,295"),
-        ("data.test=1000000000000", "data.test=1000000000000: must be 1 to 10,000,000"),
+        ("data.test=1000000000000", "data.test=1000000000000: must be all or 1 to 10,000,000"),
     ],
 )
 def test_what_is_not_known_is_told_with_the_nearest_that_is(override, told):

@@ -26,7 +26,7 @@ from ntkrepro.config.rules import USES, check
 from ntkrepro.config.schema import Data, Experiment, Log, Scale
 
 # valid with another key, or with files of the user's own
-NOT_ALONE = {"data.digest", "model.factory", "model.digest"}
+NOT_ALONE = {"data.name", "data.digest", "model.factory", "model.digest"}
 NOT_ALONE |= {key for key, use in USES.items() if not use.holds(Experiment())}
 FIELDS = [key for key in flat(Experiment()) if key not in LABELS]
 GOLDEN = json.loads(Path(__file__).parents[1].joinpath("golden_ids.json").read_text())
@@ -34,7 +34,7 @@ GOLDEN = json.loads(Path(__file__).parents[1].joinpath("golden_ids.json").read_t
 
 def base():
     """Two classes and images as they are, so that every field has another valid value."""
-    return Experiment(data=Data(classes=["3", "8"], subspace=False))
+    return Experiment(data=Data(classes=["3", "8"], test=100, subspace=False))
 
 
 def another(value):

@@ -26,7 +26,8 @@ def outside(low, high):
 
 MANY, SEEDS = 10_000_000, 2**32 - 1
 BOUNDED = [  # keys, what their values must be, and what they mustn't
-    ("data.train data.test data.dim", "1 to 10,000,000", outside(1, MANY)),
+    ("data.train data.test", "all or 1 to 10,000,000", outside(1, MANY) | st.just("al")),
+    ("data.dim", "1 to 10,000,000", outside(1, MANY)),
     ("model.width log.outputs", "1 to 10,000,000", outside(1, MANY)),
     ("model.depth", "1 to 4,096", outside(1, 4096)),
     ("samples", "1 to 1,000,000", outside(1, 1_000_000)),
@@ -71,6 +72,7 @@ def test_every_bound_is_among_these():
 
 
 OWN = ("model=custom", "model.factory=nets:Pair")
+GAUSSIAN = ("data.classes=[positive,negative]",)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,10 @@ OWN = ("model=custom", "model.factory=nets:Pair")
             "false, or left out: it is for program=train",
         ),
         (["optimizer.train=readout", "optimizer.weight_decay=0.1"], "0 with optimizer.train=read"),
-        (["model.architecture=cnn", "data.subspace=false", "data.name=gaussian"], "a set of imag"),
+        (
+            [*GAUSSIAN, "model.architecture=cnn", "data.subspace=false", "data.name=gaussian"],
+            "a set of images with",
+        ),
         (["optimizer.lr_over_critical=0.5", "optimizer.lr=0.2"], "left out with optimizer.lr_over"),
         (["optimizer.name=adam", "optimizer.lr_over_critical=0.5"], "null unless program=train"),
         (

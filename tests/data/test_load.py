@@ -66,9 +66,9 @@ def test_gaussian_inputs_come_from_their_own_seed():
 
 
 def test_too_many_examples_name_the_key_and_the_limit():
-    with pytest.raises(UserError, match=r"data\.train=9999: must be at most 240"):
+    with pytest.raises(UserError, match=r"data\.train=9999: must be all or at most 240"):
         loaded("data.train=9999")
-    with pytest.raises(UserError, match=r"data\.test=9999: must be at most 117"):
+    with pytest.raises(UserError, match=r"data\.test=9999: must be all or at most 117"):
         loaded("data.test=9999")
 
 
@@ -91,5 +91,5 @@ def test_own_classes_and_own_targets(here):
     assert (sets.y_train == targets[:7]).all()
     with pytest.raises(UserError, match=r"data\.classes=.*must be \[\] where y holds targets"):
         loaded(*npz("data.classes=[3]"))
-    with pytest.raises(UserError, match=r"data\.train=41: must be at most 40, all there is of the"):
+    with pytest.raises(UserError, match=r"data\.train=41: must be all or at most 40, all"):
         loaded(*npz("data.train=41", "data.test=7"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ntkrepro
-from ntkrepro.config import schema
+from ntkrepro.config import schema, splits
 from ntkrepro.config.compose import compose
 from ntkrepro.data import inputs, load
 from ntkrepro.errors import UserError
@@ -37,6 +37,7 @@ CONCEPTS = [
     (side_by_side.SIDES, schema.Space),
     (run.X64, schema.Precision),
     (load.SETS, schema.DataSet),
+    (splits.SPLITS, schema.DataSet),
     (inputs.TARGETS, schema.Targets),
     (inputs.NORMALIZE, schema.Normalize),
     (catalog.PROGRAMS, schema.Program),

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ntkrepro.config import npz
 from ntkrepro.config.compose import compose
-from ntkrepro.data import load, npz
+from ntkrepro.data import load
 from ntkrepro.errors import UserError
 from tests.own import ARRAYS, LABELS, PIXELS
 from tests.own import npz as chosen

@@ -4,8 +4,10 @@ What a file declares is looked at before anything of it is unpacked: it may be d
 """
 
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from math import prod
 from typing import IO, NamedTuple
 
@@ -16,6 +18,7 @@ from numpy.lib import format as npy
 from ntkrepro.config.digests import regular
 from ntkrepro.errors import UserError, first_line
 
+Y = ("y_train", "y_test")
 LARGEST = 1e15  # whose squares float32 can sum
 
 
@@ -35,9 +38,36 @@ class Arrays(NamedTuple):
 def read(path: str) -> Arrays:
     """The arrays of a file. Raises UserError, naming the array, where they can't be meant."""
     regular("data.path", path)
-    with told(path), zipfile.ZipFile(path) as file:
-        refuse_shapes(path, {name: declared(path, file, name) for name in Arrays._fields})
+    with opened(path) as (file, _):
         return Arrays(*(numbers(path, name, unpack(file, name)) for name in Arrays._fields))
+
+
+def counts(path: str) -> dict[str, tuple[int, int]]:
+    """Examples of each class in train and in test, or of "" where y holds targets.
+
+    Raises UserError as `read` does, of what the arrays say of themselves and of the classes.
+    """
+    about = regular("data.path", path)
+    return _counts(path, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache
+def _counts(path: str, size: int, changed: int) -> dict[str, tuple[int, int]]:
+    """Cached, as a sweep asks for each of its points."""
+    with opened(path) as (file, arrays):
+        if arrays["y_train"].dtype.kind == "f":
+            return {"": (arrays["y_train"].shape[0], arrays["y_test"].shape[0])}
+        train, test = (Counter(numbers(path, y, unpack(file, y)).tolist()) for y in Y)
+    return {str(label): (train[label], test[label]) for label in sorted(train | test)}
+
+
+@contextmanager
+def opened(path: str) -> Iterator[tuple[zipfile.ZipFile, dict[str, "Declared"]]]:
+    """A file, and what its arrays say of themselves, which fit each other."""
+    with told(path), zipfile.ZipFile(path) as file:
+        arrays = {name: declared(path, file, name) for name in Arrays._fields}
+        refuse_shapes(path, arrays)
+        yield file, arrays
 
 
 @contextmanager
