@@ -17,7 +17,6 @@ import jax
 from ntkrepro.compilation import options
 from ntkrepro.config.identity import LABELS, Run, flat, run_id
 from ntkrepro.config.schema import Experiment, Program, Space
-from ntkrepro.data import load
 from ntkrepro.plan.measure import LONG, free, measure, rate, resident, seconds_of, seconds_once
 from ntkrepro.programs import memory
 from ntkrepro.programs.calls import Call, HostCall, task_shapes
@@ -96,8 +95,7 @@ def plan(run: Run) -> Plan:
     with numerics(experiment):
         setup, spec = shapes(run), PROGRAMS[experiment.program]
         models = spec.models(setup)  # refuses what can't be meant
-        memory.refuse_too_large(experiment, [memory.data(setup)])  # which is read next
-        load.chosen(experiment.data)
+        memory.refuse_too_large(experiment, [memory.data(setup)])
         start = start_up(setup)  # first, so that it pays for all that is paid once
         return Plan(
             sum(leaf.size for leaf in jax.tree.leaves(setup.params0)),

@@ -9,7 +9,6 @@ import pytest
 from ntkrepro.config.catalog import experiments
 from ntkrepro.config.compose import expand
 from ntkrepro.data import load
-from ntkrepro.errors import UserError
 from ntkrepro.plan import measure, plan, table
 from ntkrepro.programs import memory
 from ntkrepro.programs.calls import Call, HostCall
@@ -176,15 +175,6 @@ def test_steps_are_measured(words):
         found = PROGRAMS[point.experiment.program].calls(shapes(point))
         step = next(call for call in found if call.name.startswith("steps"))
         assert 1e-6 < measure.measure(step, plan.lower(step).compile()) < 1
-
-
-@pytest.mark.parametrize(
-    ("count", "told"), [(241, "at most 240"), (5000, "at most 240"), (10**7, "at most 240")]
-)
-def test_a_plan_refuses_data_as_the_run_does_with_the_number_that_was_given(count, told):
-    (point,) = expand([f"data.train={count}"])
-    with pytest.raises(UserError, match=rf"data.train={count}: .*{told}"):
-        plan.plan(point)
 
 
 @pytest.mark.parametrize(
