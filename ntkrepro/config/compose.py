@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
-from itertools import chain, product
+from itertools import chain, count, product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from ntkrepro.errors import UserError, first_line, nearest, warn
 from ntkrepro.files import MARK, cache_folder, is_whole, kept
 
 ENOUGH = 100  # refused points after which a sweep's others aren't looked at
+LONG = 5000  # points that take seconds
 
 
 @cache
@@ -139,19 +141,34 @@ def _points(base: DictConfig, words: list[Word]) -> Iterator[DictConfig]:
     merges = any(word.sweeps and word.merges for word in words)
     named = {key for own in options for key in own[0]}
     rows = [prod(len(v) for key, v in own.items() if key not in named) for own in grids]
-    refuse_many("sweep", sum(rows) * prod(map(len, options)))
-    for own in grids:
-        config = base.copy()
-        for choice in product(*options):
-            given = {key: value for leaf in choice for key, value in leaf.items()}
-            grid = {key: values for key, values in own.items() if key not in given}
-            config = base.copy() if merges else config
-            for key in swept & given.keys():
-                _update(config, key, given[key])
-            for row in product(*grid.values()):
-                for key, value in zip(grid, row, strict=True):
-                    _update(config, key, value)
-                yield config
+    refuse_many("sweep", points := sum(rows) * prod(map(len, options)))
+    with told(points) as tick:
+        for own in grids:
+            config = base.copy()
+            for choice in product(*options):
+                given = {key: value for leaf in choice for key, value in leaf.items()}
+                grid = {key: values for key, values in own.items() if key not in given}
+                config = base.copy() if merges else config
+                for key in swept & given.keys():
+                    _update(config, key, given[key])
+                for row in product(*grid.values()):
+                    for key, value in zip(grid, row, strict=True):
+                        _update(config, key, value)
+                    tick()
+                    yield config
+
+
+@contextmanager
+def told(points: int) -> Iterator[Callable[[], object]]:
+    """Yields what counts a point of so many: where they take long, in sight of the user."""
+    if points < LONG:
+        yield lambda: None
+        return
+    from ntkrepro.progress import progress  # rich
+
+    done = count(1)
+    with progress("points of the sweep", points) as tick:
+        yield lambda: tick(next(done))
 
 
 def own_grids(config: DictConfig) -> list[dict[str, list[Any]]]:

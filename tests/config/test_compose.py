@@ -155,6 +155,15 @@ def test_a_sweep_is_counted_before_it_is_listed(words, told):
         expand(words)
 
 
+def test_composing_many_points_is_told(monkeypatch, capsys):
+    monkeypatch.setattr("ntkrepro.config.compose.LONG", 6)
+    monkeypatch.setattr("ntkrepro.progress.EVERY", 0)
+    assert len(expand(["seed=range(0,5)"])) == 5
+    assert capsys.readouterr().err == ""
+    assert len(expand(["seed=range(0,6)"])) == 6
+    assert capsys.readouterr().err.count("points of the sweep step") == 6
+
+
 def test_what_is_wrong_with_every_point_is_looked_at_a_hundred_times(monkeypatch):
     seen = []
     monkeypatch.setattr("ntkrepro.config.compose.check", lambda e: (seen.append(e), check(e)))
