@@ -3,13 +3,14 @@
 import os
 import signal
 import sys
+from contextlib import contextmanager
 
 from ntkrepro import signals
 from ntkrepro.errors import RunFailed, UserError
 
 TYPE_CHECKING = False  # typing's own takes half of the time of `ntkrepro --help`
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from omegaconf import DictConfig
 
@@ -79,7 +80,8 @@ def dispatch(command: str, *words: str) -> None:
         from ntkrepro.config import catalog
 
         catalog.use(folder)
-    COMMANDS[command].call(rest, **given)
+    with jax_refusals():
+        COMMANDS[command].call(rest, **given)
 
 
 def options_of(command: str, words: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -222,7 +224,8 @@ def worker(
 
     catalog.OWN[:] = folders
     try:
-        walk(expand(words), attempt)
+        with jax_refusals():
+            walk(expand(words), attempt)
     except signals.Stopped:
         if not signals.is_worker():  # else its end would cost the others theirs
             raise
@@ -249,12 +252,12 @@ def hydra_main(arguments: list[str], job: "Job") -> None:
         entry(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(compose.explain(error)) from error
-    except BrokenPipeError:
+    except (BrokenPipeError, UserError):
         raise
     except OSError as error:  # hydra.sweep.dir
         raise RunFailed(f"can't write the results folder: {error}") from error
     except Exception as error:
-        if not from_launcher(error):
+        if not raised_in(error, "hydra_plugins."):  # a cluster, or a worker that was killed
             raise
         text = "; ".join(str(error).strip().splitlines()[:2])
         raise RunFailed(f"the launcher failed, finished points are kept: {text}") from error
@@ -264,12 +267,27 @@ def hydra_main(arguments: list[str], job: "Job") -> None:
             os.environ["HYDRA_FULL_ERROR"] = asked
 
 
-def from_launcher(error: Exception) -> bool:
-    """Whether a launcher raised it: a cluster that refuses the jobs, a worker that was killed."""
+@contextmanager
+def jax_refusals() -> "Iterator[None]":
+    """What JAX says of the environment when it is imported, as a UserError."""
+    try:
+        yield
+    except Exception as error:
+        given = {name: value for name, value in os.environ.items() if name.startswith("JAX_")}
+        if "jax" in sys.modules or not given or not raised_in(error, "jax."):
+            raise
+        text = str(error)
+        named = [n for n, v in given.items() if n.lower() in text.lower() or repr(v) in text]
+        what = " ".join(f"{name}={given[name]}" for name in named or given)
+        raise UserError(f"{what}: JAX refuses it ({text}); unset it") from error
+
+
+def raised_in(error: Exception, package: str) -> bool:
+    """Whether it passed through a module whose name begins so."""
     from traceback import walk_tb  # 8 ms
 
     frames = [frame.f_globals["__name__"] for frame, _ in walk_tb(error.__traceback__)]
-    return any(name.startswith("hydra_plugins.") for name in frames)
+    return any(name.startswith(package) for name in frames)
 
 
 def plan(words: list[str], multirun: str = "") -> None:

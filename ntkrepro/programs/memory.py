@@ -31,13 +31,16 @@ def data(setup: Setup) -> Need:
 
 def backend() -> str:
     """What computes: cpu, gpu or tpu. Raises UserError where what was asked for isn't there."""
+    flags = ("jax_platforms", "jax_default_device")
+    asked = {flag.upper(): found for flag in flags if (found := getattr(jax.config, flag))}
     try:
+        jax.devices(asked.get("JAX_DEFAULT_DEVICE"))
         return jax.default_backend()
     except (RuntimeError, AssertionError) as error:  # asserts where CUDA isn't installed
-        asked = f"JAX_PLATFORMS={jax.config.jax_platforms}"  # type: ignore[attr-defined]
+        given = " ".join(f"{name}={value}" for name, value in asked.items())
         raise UserError(
-            f"{asked}: JAX finds no such device here; unset JAX_PLATFORMS, or install what it asks "
-            "for (NVIDIA GPUs: pip install 'ntkrepro[cuda]')"
+            f"{given}: JAX finds no such device here; unset {' or '.join(asked)}, or install what "
+            "it asks for (NVIDIA GPUs: pip install 'ntkrepro[cuda]')"
         ) from error
 
 

@@ -192,9 +192,20 @@ def test_bad_input_is_refused_at_once_before_anything_is_written(ntkrepro, tmp_p
     assert not names(tmp_path)
 
 
-def test_a_platform_that_is_not_here_is_told(ntkrepro, tmp_path):
-    done = ntkrepro("run", *TINY, JAX_PLATFORMS="nope")
-    refused(done, "JAX_PLATFORMS=nope", "unset JAX_PLATFORMS")
+@pytest.mark.parametrize(
+    ("words", "flag", "told"),
+    [
+        ("run", "JAX_PLATFORMS=nope", "JAX finds no such device here; unset JAX_PLATFORMS, or"),
+        ("run", "JAX_DEFAULT_DEVICE=tpu", "JAX finds no such device here; unset JAX_DEFAULT_D"),
+        ("run", "JAX_DEFAULT_DEVICE=x", "JAX refuses it (jax.default_device must be"),
+        ("plan", "JAX_ENABLE_X64=maybe", "JAX refuses it (invalid truth value 'maybe'"),
+        ("plan", "JAX_SERIALIZATION_VERSION=x", "JAX refuses it (invalid literal for int()"),
+        ("run -m seed=0,1 hydra/launcher=joblib", "JAX_DEBUG_NANS=x", "JAX refuses it (invalid"),
+    ],
+)
+def test_what_jax_refuses_of_the_environment_is_told(ntkrepro, tmp_path, words, flag, told):
+    name, _, value = flag.partition("=")
+    refused(ntkrepro(*words.split(), *TINY, **{name: value}), f"{flag}: {told}")
     assert not list(tmp_path.rglob("*.parquet"))
 
 
