@@ -72,6 +72,24 @@ def test_the_scale_and_what_bands_and_bars_are_stand_below(drawn, name):
     assert filled == any(word in caption for word in ("bands: ", "bars: ", "Bands and dotted"))
 
 
+@every_figure
+def test_no_title_names_a_data_set_by_itself(name, smoke_records):
+    own = figure(name)
+    records = {e: [store.read(path) for path in smoke_records(e)] for e in own.experiments}
+    names = {r.config["data"]["name"] for found in records.values() for r in found}
+    for found in records.values():
+        for i, record in enumerate(found):
+            config = gather.whole(record.config)
+            config["data"] = config["data"] | {"name": "noise"}
+            found[i] = record._replace(config=config)
+    picture = own.draw(records)
+    texts = [picture.get_suptitle(), *(ax.get_title() for ax in picture.axes)]
+    shown = " ".join(texts).replace("\n", " ")
+    assert "noise" in shown or name == "S1"  # which names none
+    assert not [known for known in names if known in shown]
+    plt.close("all")
+
+
 def test_titles_say_what_the_config_says(digits, tmp_path):
     """Whatever figure it is: here the config of another network, data and loss."""
     record = store.read(digits)
