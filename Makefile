@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick lint types figures docs bench lock clean
+.PHONY: demo test quick lint types figures docs bench watch lock clean
 
 demo: $(VENV)/installed  ## the default experiment and its figure, on embedded data
 	$(BIN)/ntkrepro run
@@ -34,6 +34,9 @@ bench: $(VENV)/installed  ## speed against this machine's own matrix product, an
 	$(BIN)/python scripts/check_plan.py
 	$(BIN)/python scripts/bench_kernels.py
 	$(BIN)/python scripts/bench_pack.py
+
+watch: $(VENV)/installed  ## fails where a step or kernel takes 1.2 times what scripts/speeds.json has; on quiet cores
+	$(BIN)/python scripts/bench_watch.py --kernels
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -54,14 +55,13 @@ def install_peer() -> Path:
     return python
 
 
-def ours(row: str, repeats: int) -> dict:
+def work(row: str) -> Callable[[], object]:
     """The same work as peer_kernels.py, by this package."""
     import jax
 
     from ntkrepro.networks import architectures, functions
     from ntkrepro.theory.kernels import analytic, empirical
 
-    jax.config.update("jax_default_matmul_precision", "highest")
     kind, *numbers = row.split(":")
     if kind in ("empirical", "cnn"):
         depth, width, points, outputs = map(int, numbers)
@@ -72,17 +72,21 @@ def ours(row: str, repeats: int) -> dict:
         shape = (32, 32, 3) if kind == "cnn" else (3072,)
         x = jax.random.normal(jax.random.key(0), (points, *shape))
         params = functions.init(model, jax.random.key(1), x)
-        work = lambda: empirical.ntk(model, params, x)  # noqa: E731
-    else:
-        depth, points = int(numbers[1]), int(numbers[2])
-        x = jax.random.normal(jax.random.key(0), (points, 3072))
-        work = lambda: analytic.fc(  # noqa: E731
-            x, depth=depth, activation=numbers[0], w_var=2.0, b_var=0.1
-        )
-    seconds = []
+        return lambda: empirical.ntk(model, params, x)
+    depth, points = int(numbers[1]), int(numbers[2])
+    x = jax.random.normal(jax.random.key(0), (points, 3072))
+    return lambda: analytic.fc(x, depth=depth, activation=numbers[0], w_var=2.0, b_var=0.1)
+
+
+def ours(row: str, repeats: int) -> dict:
+    """Seconds of the first call and of those after it."""
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")
+    call, seconds = work(row), []
     for _ in range(repeats + 1):
         began = time.perf_counter()
-        jax.block_until_ready(work())
+        jax.block_until_ready(call())
         seconds.append(time.perf_counter() - began)
     return {"first": seconds[0], "warm": seconds[1:]}
 
