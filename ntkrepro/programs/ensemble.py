@@ -20,11 +20,11 @@ import pandas as pd
 from ntkrepro import signals
 from ntkrepro.compilation import jit
 from ntkrepro.config.identity import Run
-from ntkrepro.config.schema import Trained
+from ntkrepro.config.schema import Solver, Trained
 from ntkrepro.data import inputs, load
 from ntkrepro.errors import RunFailed
 from ntkrepro.networks import architectures, functions
-from ntkrepro.programs import failures, function_space, memory, observe
+from ntkrepro.programs import failures, function_space, leaping, memory, observe
 from ntkrepro.programs.calls import (
     MEASURED,
     Call,
@@ -43,7 +43,7 @@ from ntkrepro.programs.weight_space import recipe_of, task_of
 from ntkrepro.progress import Say, Tick
 from ntkrepro.records.rows import rows
 from ntkrepro.theory import dynamics, gaussian_process
-from ntkrepro.training import checkpoint, loop
+from ntkrepro.training import checkpoint, loop, measure
 
 Blocks = gaussian_process.Blocks
 KERNEL = {Trained.all: "ntk_analytic", Trained.readout: "nngp"}  # what the members move by
@@ -101,8 +101,8 @@ def folder(run: Run) -> Path:
 
 def members(setup: Setup, critical: dict[str, float], say: Say, tick: Tick) -> np.ndarray:
     """Outputs of every member [t, members, points] at every logged step."""
-    experiment, size = setup.experiment, memory.at_once(nbytes(setup.params0))
-    done = []
+    experiment, size = setup.experiment, together(setup)
+    train, done = BLOCKS[experiment.optimizer.solver], []
     for first in range(0, experiment.samples, size):
         last = min(first + size, experiment.samples)
         path = folder(setup.run) / f"{first}-{last}.npz"
@@ -111,11 +111,18 @@ def members(setup: Setup, critical: dict[str, float], say: Say, tick: Tick) -> n
             say(f"members {first} to {last - 1} are there already")
         else:
             own = share(tick, setup, first, last)
-            block = train_block(setup, critical, first, last, path, own)
+            block = train(setup, critical, first, last, path, own)
             stored = {"outputs": block}
             checkpoint.save(path, path.stem, experiment.optimizer.steps, None, stored)
         done.append(stored["outputs"])
     return np.concatenate(done, axis=1)
+
+
+def together(setup: Setup) -> int:
+    """Members of a block."""
+    if setup.experiment.optimizer.solver is Solver.leaps:  # each at a pace of its own
+        return 1
+    return memory.at_once(nbytes(setup.params0))
 
 
 def share(tick: Tick, setup: Setup, first: int, last: int) -> Tick:
@@ -150,6 +157,33 @@ def train_block(
             seen.append(f)
             refuse_diverged(setup, critical, "network", np.stack(seen) ** 2)
     return np.stack(seen)
+
+
+def leap_block(
+    setup: Setup, critical: dict[str, float], first: int, last: int, path: Path, tick: Tick
+) -> np.ndarray:
+    """As `train_block`, of one member by leaps."""
+    own, path = setup._replace(params0=member(setup, first)), path.with_suffix(".checkpoint")
+    theta, title = function_space.empirical_kernels(own), f"member {first} by leaps"
+    now, state, stored = checkpoint.load(path, title, leaping.start(own))
+    seen = list(stored.get("outputs", ()))
+    keep = checkpoint.keeper(
+        path,
+        setup.experiment.checkpoint,
+        title,
+        lambda: {"outputs": np.stack(seen)} if seen else {},
+    )
+    with signals.deferred():
+        for reached in leaping.train(
+            own, theta, setup.steps[len(seen) :], tick, keep, (now, state)
+        ):
+            theta_t = loop.add(own.params0, reached.omegas["network"])
+            seen.append(np.asarray(measure.apply(own.model, theta_t, own.x_test)).T)
+            refuse_diverged(setup, critical, "network", np.stack(seen) ** 2)
+    return np.stack(seen)
+
+
+BLOCKS = {Solver.steps: train_block, Solver.leaps: leap_block}
 
 
 def member(setup: Setup, i: int) -> Any:
@@ -229,7 +263,7 @@ def analytic_blocks(setup: Setup) -> tuple[Blocks, Blocks]:
 def calls(setup: Setup) -> list[Call | HostCall]:
     experiment, t = setup.experiment, len(setup.steps)
     n, m = len(setup.x_train), len(setup.x_test)
-    size = min(memory.at_once(nbytes(setup.params0)), experiment.samples)
+    size = min(together(setup), experiment.samples)
     blocks = experiment.samples / size
     recipe, task = recipe_of(setup), task_shapes(setup, ("network",))
     task = jax.eval_shape(lambda one: loop.stack([one] * size), task)
