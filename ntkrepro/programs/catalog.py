@@ -17,8 +17,8 @@ from ntkrepro.progress import Say, Tick
 class Spec(NamedTuple):
     """A program: `run`(pack, say, tick) gives what the records of runs hold that differ in seed and
     learning rate alone, or why one has none; what a run `calls`, how often, for the plan; the
-    memory that it `needs` at least; and the `models` that it trains. These three are of a setup of
-    shapes. `packs`: whether a pack may have several runs.
+    memory that it `needs` at least; and the `models` that it trains by steps. These three are of a
+    setup of shapes. `packs`: whether a pack may have several runs.
     """
 
     run: Callable[[list[Run], Say, Tick], Sequence[Result | RunFailed]]
@@ -42,7 +42,5 @@ PROGRAMS = {
         kernel_convergence.needs,
         lambda setup: (),
     ),
-    Program.ensemble: Spec(
-        ensemble.ensemble, ensemble.calls, ensemble.needs, lambda setup: ("network",)
-    ),
+    Program.ensemble: Spec(ensemble.ensemble, ensemble.calls, ensemble.needs, ensemble.models),
 }

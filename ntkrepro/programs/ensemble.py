@@ -3,11 +3,13 @@ they approach (Figures 3 and S4).
 
 Member i is the network of seed + i. Members are trained in blocks, on every device as many at once
 as memory.at_once says; a finished block waits in a file, a checkpoint of its end, so that a run
-that was cut off goes on with the next.
+that was cut off goes on with the next. Where the readout alone is trained a member takes no steps,
+but one forward pass (theory/readout.py).
 """
 
 import shutil
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +31,7 @@ from ntkrepro.programs.calls import (
     MEASURED,
     Call,
     HostCall,
+    both,
     draw,
     evaluate,
     reading,
@@ -42,11 +45,10 @@ from ntkrepro.programs.setup import Setup, nbytes, prepare
 from ntkrepro.programs.weight_space import recipe_of, task_of
 from ntkrepro.progress import Say, Tick
 from ntkrepro.records.rows import rows
-from ntkrepro.theory import dynamics, gaussian_process
+from ntkrepro.theory import dynamics, gaussian_process, readout
 from ntkrepro.training import checkpoint, loop, measure
 
 Blocks = gaussian_process.Blocks
-KERNEL = {Trained.all: "ntk_analytic", Trained.readout: "nngp"}  # what the members move by
 
 
 class Process(NamedTuple):
@@ -75,7 +77,7 @@ def ensemble(pack: list[Run], say: Say, tick: Tick) -> list[Result | RunFailed]:
     kernels = analytic_blocks(setup)
     critical, frames = stability(setup, *kernels, say)
     found = processes(setup, *kernels)
-    for name in KERNEL.values():
+    for name in (trained.kernel for trained in TRAINED.values()):
         squares = found[name].mean ** 2 + found[name].std ** 2
         refuse_diverged(setup, critical, name, squares)
     calculated, began = time.perf_counter() - began, time.perf_counter()
@@ -102,7 +104,8 @@ def folder(run: Run) -> Path:
 def members(setup: Setup, critical: dict[str, float], say: Say, tick: Tick) -> np.ndarray:
     """Outputs of every member [t, members, points] at every logged step."""
     experiment, size = setup.experiment, together(setup)
-    train, done = BLOCKS[experiment.optimizer.solver], []
+    opt = experiment.optimizer
+    train, done = TRAINED[opt.train].blocks[opt.solver], []
     for first in range(0, experiment.samples, size):
         last = min(first + size, experiment.samples)
         path = folder(setup.run) / f"{first}-{last}.npz"
@@ -183,7 +186,29 @@ def leap_block(
     return np.stack(seen)
 
 
-BLOCKS = {Solver.steps: train_block, Solver.leaps: leap_block}
+BLOCKS = {Solver.steps: train_block, Solver.leaps: leap_block}  # of members that train all
+
+
+def solve_block(
+    setup: Setup, critical: dict[str, float], first: int, last: int, path: Path, tick: Tick
+) -> np.ndarray:
+    """As train_block, of members whose readout alone is trained, one after the other. Too short for
+    a checkpoint of its own.
+
+    Raises RunFailed also where what the readout is applied to is not finite.
+    """
+    experiment, n = setup.experiment, len(setup.x_train)
+    x, seen = jnp.concatenate([setup.x_train, setup.x_test]), []
+    y, how = setup.dataset.y_train, (setup.lr * setup.rate, experiment.optimizer.momentum)
+    for i in range(first, last):
+        f, j = readout.jacobian(setup.model, member(setup, i), x)
+        f, j = np.asarray(f, np.float64), np.asarray(j, np.float64)
+        failures.finite(experiment, "readout's input", j, setup.x_train, setup.x_test)
+        omega = readout.displacement(j[:n], f[:n] - y, setup.steps, *how)
+        seen.append((f[n:] + j[n:] @ omega)[..., 0])
+        refuse_diverged(setup, critical, "network", seen[-1] ** 2)
+        tick(experiment.optimizer.steps * (i + 1 - first) // (last - first))
+    return np.stack(seen, axis=1)
 
 
 def member(setup: Setup, i: int) -> Any:
@@ -239,7 +264,7 @@ def stability(setup: Setup, nngp: Blocks, theta: Blocks, say: Say) -> Stability:
             f"eigenvalues are at most {gaussian_process.SMALL:g} of the largest"
         )
     frames.append(rows("nngp_posterior", "cut", [0], [cut], "train"))
-    critical["network"] = critical[KERNEL[setup.experiment.optimizer.train]]
+    critical["network"] = critical[TRAINED[setup.experiment.optimizer.train].kernel]
     return Stability(critical, frames)
 
 
@@ -261,30 +286,57 @@ def analytic_blocks(setup: Setup) -> tuple[Blocks, Blocks]:
 
 
 def calls(setup: Setup) -> list[Call | HostCall]:
-    experiment, t = setup.experiment, len(setup.steps)
-    n, m = len(setup.x_train), len(setup.x_test)
+    t, n, m = len(setup.steps), len(setup.x_train), len(setup.x_test)
+    dataset = of_host(nbytes(setup.dataset[:4]))
+    held = nbytes((setup.x_train, setup.x_test)) + dataset
+    outputs = setup.experiment.samples * m
+    kernels = 8 * (n + m) ** 2
+    processes = t * (m * (n + m) * 3 + m * m) * 8
+    return [
+        reading(setup),
+        *TRAINED[setup.experiment.optimizer.train].calls(setup, held),
+        gaussian_processes(setup, dataset + of_host(6 * kernels + processes)),
+        record(setup, t * outputs + (4 * t + 3) * m, t * outputs * 8),  # and processes, alpha
+    ]
+
+
+def train_calls(setup: Setup, held: int) -> list[Call | HostCall]:
+    """Of all blocks."""
+    experiment = setup.experiment
     size = min(together(setup), experiment.samples)
     blocks = experiment.samples / size
     recipe, task = recipe_of(setup), task_shapes(setup, ("network",))
     task = jax.eval_shape(lambda one: loop.stack([one] * size), task)
     states = jax.eval_shape(partial(loop.start_members, recipe, names=("network",)), task)
-    dataset = of_host(nbytes(setup.dataset[:4]))
-    held = nbytes((setup.x_train, setup.x_test, task, states)) + dataset
+    held += nbytes((task, states))
     call = lambda task, states, i: loop.advance_members(recipe, task, states, 0, i)  # noqa: E731
     args = (task, states, struct((), jnp.int32))
     steps = blocks * experiment.optimizer.steps
     one = partial(evaluate, recipe, "network")
     seen = (task.params0, states["network"][0], setup.x_test)
-    outputs = experiment.samples * m
-    kernels = 8 * (n + m) ** 2
-    processes = len(setup.steps) * (m * (n + m) * 3 + m * m) * 8
     return [
-        reading(setup),
         draw(setup, held, experiment.samples),
         Call(f"steps, {size} networks", steps, call, args, held, (1,), True),
-        Call("outputs", t * blocks, jax.vmap(one, (0, 0, None)), seen, held),
-        gaussian_processes(setup, dataset + of_host(6 * kernels + processes)),
-        record(setup, t * outputs + (4 * t + 3) * m, t * outputs * 8),  # and processes, alpha
+        Call("outputs", len(setup.steps) * blocks, jax.vmap(one, (0, 0, None)), seen, held),
+    ]
+
+
+def solve_calls(setup: Setup, held: int) -> list[Call | HostCall]:
+    """Of all members."""
+    count, x = setup.experiment.samples, both(setup.x_train, setup.x_test)
+    held += nbytes(setup.params0)
+    forward = partial(readout.jacobian, setup.model)
+    _, j = jax.eval_shape(forward, setup.params0, x)
+    shape = len(setup.x_train), j.shape[1]
+    size = [min(s, MEASURED) for s in shape]
+    small = np.random.default_rng(0).standard_normal(size)
+    call = partial(readout.displacement, small, small[:, :1], setup.steps, 1e-6)
+    share = np.prod(shape) * min(shape) / (small.size * min(size))
+    own = of_host(8 * (j.size + 6 * min(shape) ** 2))  # J, K, and eigenvectors as LAPACK finds them
+    return [
+        draw(setup, held, count),
+        Call("outputs", count, forward, (setup.params0, x), held),
+        HostCall("readout by Eq. 9", count, call, share, held + own),
     ]
 
 
@@ -307,8 +359,34 @@ def gaussian_processes(setup: Setup, held: int) -> HostCall:
 def needs(setup: Setup) -> list[Need]:
     """One member at least, and the analytic kernels over train points and path."""
     points = len(setup.x_train) + len(setup.x_test)
+    what, copies = TRAINED[setup.experiment.optimizer.train].alive
     return [
         data(setup),
-        Need("parameters and their gradients", "model.width", 3 * nbytes(setup.params0)),
+        Need(what, "model.width", copies * nbytes(setup.params0)),
         Need("analytic kernels", "data.train", 4 * 8 * points**2, host=True),
     ]
+
+
+def models(setup: Setup) -> tuple[str, ...]:
+    """Those that are trained by steps."""
+    return TRAINED[setup.experiment.optimizer.train].models
+
+
+class Way(NamedTuple):
+    """How a member is trained: the `kernel` that it moves by, what gives `blocks` of members by each
+    solver and what that `calls`; what is `alive` of the size of its parameters; the `models` that
+    take steps.
+    """
+
+    kernel: str
+    blocks: dict[Solver, Callable[[Setup, dict[str, float], int, int, Path, Tick], np.ndarray]]
+    calls: Callable[[Setup, int], list[Call | HostCall]]
+    alive: tuple[str, int]
+    models: tuple[str, ...]
+
+
+WHOLE = "parameters and their gradients"
+TRAINED = {
+    Trained.all: Way("ntk_analytic", BLOCKS, train_calls, (WHOLE, 3), ("network",)),
+    Trained.readout: Way("nngp", {Solver.steps: solve_block}, solve_calls, ("parameters", 1), ()),
+}

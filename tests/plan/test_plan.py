@@ -97,13 +97,31 @@ def test_shapes_are_those_of_the_data(words, request):
 
 @pytest.mark.parametrize("name", experiments())
 def test_every_experiment_has_its_calls(name):
-    """And steps in them as many as the config says."""
+    """And steps in them as many as the config says, where models are trained by steps."""
     for point in expand([f"experiment={name}", "scale=smoke"])[:2]:
+        program = PROGRAMS[point.experiment.program]
         with numerics(point.experiment):
-            found = PROGRAMS[point.experiment.program].calls(shapes(point))
+            found, trained = program.calls(shapes(point)), program.models(shapes(point))
             assert all(plan.flops_of(plan.lower(p)) > 0 for p in found if isinstance(p, Call))
         steps = [call.calls for call in found if call.name.startswith("steps")]
-        assert steps == ([] if name == "kernel_convergence" else [point.experiment.optimizer.steps])
+        assert steps == ([point.experiment.optimizer.steps] if trained else [])
+
+
+@pytest.mark.parametrize("steps", [0, 65536])
+def test_a_readout_costs_a_forward_pass_whatever_the_steps(steps):
+    """Of each member, over train points and path; theta_0 is drawn once."""
+    words = ["experiment=ensemble", "optimizer.train=readout", f"optimizer.steps={steps}"]
+    (point,) = expand([*words, "model.width=256", "data.train=64", "samples=7"])
+    with numerics(point.experiment):
+        setup = shapes(point)
+        found = PROGRAMS[point.experiment.program].calls(setup)
+        counted = {
+            c.name: (c.calls, plan.flops_of(plan.lower(c))) for c in found if type(c) is Call
+        }
+    forward, _ = dense(64 + 101, setup.x_train.shape[1], 256, 256, 256, 1)
+    assert counted.keys() == {"theta_0", "outputs"}
+    assert counted["theta_0"][0] == 7
+    assert counted["outputs"] == (7, pytest.approx(forward, rel=0.01))
 
 
 def test_points_that_share_shapes_are_planned_once(monkeypatch):
@@ -235,6 +253,7 @@ def test_no_call_is_measured_beyond_what_takes_a_moment(monkeypatch, words):
         ("experiment=digits", "data.targets=onehot", "loss.name=xent", "log.weights=0"),
         ("experiment=digits", "log.examples=false", "linearized.space=none"),
         ("experiment=ensemble", "optimizer.train=all"),
+        ("experiment=ensemble", "optimizer.train=readout"),
     ],
 )
 def test_rows_are_counted_as_the_record_has_them(words, tmp_path, request):

@@ -7,9 +7,9 @@ import pytest
 
 from ntkrepro.claims import ensembles
 from ntkrepro.config.compose import compose
-from ntkrepro.config.schema import Data, Targets
+from ntkrepro.config.schema import Data, Targets, Trained
 from ntkrepro.data import inputs, load
-from ntkrepro.errors import UserError
+from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.networks import functions
 from ntkrepro.programs import ensemble, memory
 from ntkrepro.programs.run import compute
@@ -31,11 +31,13 @@ def computed(run, say=lambda line: None):
     return ensembles.members(store.read(compute(run, say)))
 
 
-def alone(seed):
-    """Outputs [t, points] of the network of a seed, trained by itself."""
-    own = prepare(compose([*SMALL, f"seed={seed}"]))
-    task = recipe.Task(own.params0, own.x_train, own.dataset.y_train, jnp.float32(0.1))
-    runs = loop.train(recipe.Recipe(own.model), task, ("network",), [0, 3, 8])
+def alone(seed, *overrides):
+    """Outputs [t, points] of the network of a seed, trained by itself, step by step."""
+    own = prepare(compose([*SMALL, f"seed={seed}", *overrides]))
+    opt, dtype = own.experiment.optimizer, own.x_train.dtype
+    task = recipe.Task(own.params0, own.x_train, own.dataset.y_train, jnp.asarray(own.lr, dtype))
+    how = recipe.Recipe(own.model, momentum=opt.momentum, trained=opt.train.name)
+    runs = loop.train(how, task, ("network",), own.steps)
     params = (loop.add(own.params0, omega["network"]) for _, omega in runs)
     return np.stack([functions.apply(own.model, p, own.x_test)[:, 0] for p in params])
 
@@ -65,25 +67,27 @@ def test_the_path_leads_from_one_class_to_the_other_on_a_sphere():
     assert np.allclose(turned.x_test @ turned.x_train.T, gram)
 
 
-def test_blocks_are_kept_and_a_run_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
+@pytest.mark.parametrize("trained", Trained)
+def test_blocks_are_kept_and_a_run_goes_on_where_it_was_cut_off(tmp_path, monkeypatch, trained):
     """The same members whatever the block, and a finished block is not computed again."""
-    whole = computed(small(tmp_path / "whole")).networks
-    run = small(tmp_path / "cut")
+    word = f"optimizer.train={trained.name}"
+    whole = computed(small(tmp_path / "whole", word)).networks
+    run = small(tmp_path / "cut", word)
     each = 4 * sum(leaf.nbytes for leaf in jax.tree.leaves(prepare(run).params0))
     monkeypatch.setattr(memory, "CACHES", {jax.default_backend(): 2 * each})
-    real, calls = ensemble.train_block, []
+    real, calls = ensemble.TRAINED[trained], []
 
     def dies(setup, critical, first, *args):
         calls.append(first)
         if first == 4:
             raise KeyboardInterrupt
-        return real(setup, critical, first, *args)
+        return real.block(setup, critical, first, *args)
 
-    monkeypatch.setattr(ensemble, "train_block", dies)
+    monkeypatch.setitem(ensemble.TRAINED, trained, real._replace(block=dies))
     with pytest.raises(KeyboardInterrupt):
         computed(run)
     assert sorted(p.name for p in ensemble.folder(run).iterdir()) == ["0-2.npz", "2-4.npz"]
-    monkeypatch.setattr(ensemble, "train_block", real)
+    monkeypatch.setitem(ensemble.TRAINED, trained, real)
     said = []
     assert np.abs(computed(run, said.append).networks - whole).max() < 1e-5
     assert said == ["members 0 to 1 are there already", "members 2 to 3 are there already"]
@@ -120,6 +124,46 @@ def test_training_the_readout_is_the_nngp_kernel_s_dynamics(tmp_path):
     expected = dynamics.outputs(f_test, k_test, c)[..., 0]
     assert np.abs(seen.networks[:, 0] - expected).max() < 1e-10
     assert np.abs(expected[-1] - expected[0]).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "words"),
+    [
+        (1e-10, ["precision=float64"]),
+        (1e-10, ["precision=float64", "data.train=40", "optimizer.momentum=0.9"]),  # > width
+        (1e-5, []),
+    ],
+)
+def test_a_readout_in_closed_form_is_trained_step_by_step(tmp_path, tolerance, words):
+    words = ["optimizer.train=readout", "optimizer.steps=60", *words]
+    seen = computed(small(tmp_path, *words)).networks
+    with jax.enable_x64("precision=float64" in words):
+        for member in (0, 4):
+            assert np.abs(seen[:, member] - alone(2 + member, *words)).max() < tolerance
+    assert np.abs(seen[-1] - seen[0]).max() > 0.1
+
+
+def test_progress_of_a_readout_grows_with_its_members(tmp_path):
+    ticks = []
+    compute(small(tmp_path, "optimizer.train=readout"), tick=ticks.append)
+    assert ticks == [1, 3, 4, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda own: {"lr": 500.0}, "between step 0 and step 3: .*=500 is 250 x .* 2 of network"),
+        (
+            lambda own: {"x_train": own.x_train.at[3].set(1e38)},
+            "the readout's input is not finite at train example 3",
+        ),
+    ],
+)
+def test_a_readout_that_has_no_numbers_is_refused(tmp_path, change, told):
+    own = prepare(small(tmp_path, "optimizer.train=readout", "model.activation=relu"))
+    own = own._replace(**change(own))
+    with pytest.raises(RunFailed, match=told):
+        ensemble.solve_block(own, {"network": 2.0}, 0, 2, tmp_path, lambda step: None)
 
 
 @pytest.mark.slow
