@@ -113,11 +113,12 @@ def unused(e: Experiment) -> Refused:
             yield key, value, f"{written(usual)}, or left out: it is for {use.where}"
 
 
-def gradient_descent(experiment: Experiment) -> bool:
-    """Whether the steps are those of Eq. 20: then outputs move by the tangent kernel alone."""
+def gradient_descent(experiment: Experiment, trained: Trained = Trained.all) -> bool:
+    """Whether the steps are those of Eq. 20: then outputs move by the kernel of what is `trained`
+    alone."""
     opt = experiment.optimizer
     plain = opt.name is OptimizerName.sgd and opt.layer_rates is LayerRates.same
-    whole = opt.train is Trained.all and opt.weight_decay == 0
+    whole = opt.train is trained and opt.weight_decay == 0
     return plain and whole and not experiment.data.augment
 
 

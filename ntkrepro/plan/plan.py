@@ -94,14 +94,14 @@ def plan(run: Run) -> Plan:
     experiment = run.experiment
     with numerics(experiment):
         setup, spec = shapes(run), PROGRAMS[experiment.program]
-        models = spec.models(setup)  # refuses what can't be meant
+        spec.models(setup)  # refuses what can't be meant
         memory.refuse_too_large(experiment, [memory.data(setup)])
         start = start_up(setup)  # first, so that it pays for all that is paid once
         return Plan(
             sum(leaf.size for leaf in jax.tree.leaves(setup.params0)),
             step_flops(setup),
             start,
-            len(setup.steps) if models else 0,
+            len(setup.steps) if spec.logs else 0,
             [cost(setup, call) for call in spec.calls(setup)],
         )
 

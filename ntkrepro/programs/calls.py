@@ -18,6 +18,7 @@ from ntkrepro.programs.setup import Setup, nbytes
 from ntkrepro.programs.weight_space import task_of
 from ntkrepro.records import store
 from ntkrepro.records.rows import joined, rows
+from ntkrepro.theory import readout
 from ntkrepro.training import loop
 from ntkrepro.training.recipe import Recipe, Task
 
@@ -112,6 +113,25 @@ def steps(recipe: Recipe, task: Any, states: Any, count: Any) -> Any:
 
 def evaluate(recipe: Recipe, name: str, params0: Any, omega: Any, x: Any) -> Any:
     return loop.applies(recipe, params0)[name](omega, x)
+
+
+def readout_solution(
+    setup: Setup, name: str, count: float, x: Any, held: int
+) -> list[Call | HostCall]:
+    """So many networks whose readout alone is trained, in closed form: J of points `x`, the train
+    points among them, and what omega follows from."""
+    forward = partial(readout.jacobian, setup.model)
+    _, j = jax.eval_shape(forward, setup.params0, x)
+    shape = len(setup.x_train), j.shape[1]
+    size = [min(s, MEASURED) for s in shape]
+    small = np.random.default_rng(0).standard_normal(size)
+    call = lambda: list(readout.displacements(small, small[:, :1], setup.steps, 1e-6))  # noqa: E731
+    share = float(np.prod(shape) * min(shape) / (small.size * min(size)))
+    own = of_host(8 * (j.size + 6 * min(shape) ** 2))  # J, K, and eigenvectors as LAPACK finds them
+    return [
+        Call(name, count, forward, (setup.params0, x), held),
+        HostCall("readout by Eq. 9", count, call, share, held + own),
+    ]
 
 
 def draw(setup: Setup, held: int, count: int = 1) -> Call:

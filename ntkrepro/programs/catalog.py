@@ -18,7 +18,8 @@ class Spec(NamedTuple):
     """A program: `run`(pack, say, tick) gives what the records of runs hold that differ in seed and
     learning rate alone, or why one has none; what a run `calls`, how often, for the plan; the
     memory that it `needs` at least; and the `models` that it trains by steps. These three are of a
-    setup of shapes. `packs`: whether a pack may have several runs.
+    setup of shapes. `packs`: whether a pack may have several runs; `logs`: whether a run is seen
+    at the logged steps.
     """
 
     run: Callable[[list[Run], Say, Tick], Sequence[Result | RunFailed]]
@@ -26,6 +27,7 @@ class Spec(NamedTuple):
     needs: Callable[[Setup], list[Need]]
     models: Callable[[Setup], tuple[str, ...]]
     packs: bool = False
+    logs: bool = True
 
 
 PROGRAMS = {
@@ -33,7 +35,7 @@ PROGRAMS = {
         side_by_side.side_by_side,
         training_costs.calls,
         training_costs.needs,
-        side_by_side.trained,
+        side_by_side.stepping,
         packs=True,
     ),
     Program.kernel_convergence: Spec(
@@ -41,6 +43,7 @@ PROGRAMS = {
         kernel_convergence.calls,
         kernel_convergence.needs,
         lambda setup: (),
+        logs=False,
     ),
     Program.ensemble: Spec(ensemble.ensemble, ensemble.calls, ensemble.needs, ensemble.models),
 }

@@ -35,6 +35,7 @@ from ntkrepro.programs.calls import (
     draw,
     evaluate,
     reading,
+    readout_solution,
     record,
     struct,
     task_shapes,
@@ -49,6 +50,10 @@ from ntkrepro.theory import dynamics, gaussian_process, readout
 from ntkrepro.training import checkpoint, loop, measure
 
 Blocks = gaussian_process.Blocks
+
+
+# of setup, critical rates, first and last member, the block's file, tick
+Block = Callable[[Setup, dict[str, float], int, int, Path, Tick], np.ndarray]
 
 
 class Process(NamedTuple):
@@ -186,7 +191,10 @@ def leap_block(
     return np.stack(seen)
 
 
-BLOCKS = {Solver.steps: train_block, Solver.leaps: leap_block}  # of members that train all
+BLOCKS: dict[Solver, Block] = {Solver.steps: train_block, Solver.leaps: leap_block}
+    Solver.steps: train_block,
+    Solver.leaps: leap_block,
+}  # of members that train all
 
 
 def solve_block(
@@ -195,19 +203,18 @@ def solve_block(
     """As train_block, of members whose readout alone is trained, one after the other. Too short for
     a checkpoint of its own.
 
-    Raises RunFailed also where what the readout is applied to is not finite.
+    Raises RunFailed where one diverges.
     """
-    experiment, n = setup.experiment, len(setup.x_train)
+    opt, n = setup.experiment.optimizer, len(setup.x_train)
     x, seen = jnp.concatenate([setup.x_train, setup.x_test]), []
-    y, how = setup.dataset.y_train, (setup.lr * setup.rate, experiment.optimizer.momentum)
+    y, how = setup.dataset.y_train, (setup.lr * setup.rate, opt.momentum)
     for i in range(first, last):
         f, j = readout.jacobian(setup.model, member(setup, i), x)
         f, j = np.asarray(f, np.float64), np.asarray(j, np.float64)
-        failures.finite(experiment, "readout's input", j, setup.x_train, setup.x_test)
-        omega = readout.displacement(j[:n], f[:n] - y, setup.steps, *how)
-        seen.append((f[n:] + j[n:] @ omega)[..., 0])
+        moved = readout.displacements(j[:n], f[:n] - y, setup.steps, *how)
+        seen.append(np.stack([(f[n:] + j[n:] @ omega)[:, 0] for omega in moved]))
         refuse_diverged(setup, critical, "network", seen[-1] ** 2)
-        tick(experiment.optimizer.steps * (i + 1 - first) // (last - first))
+        tick(opt.steps * (i + 1 - first) // (last - first))
     return np.stack(seen, axis=1)
 
 
@@ -325,19 +332,7 @@ def solve_calls(setup: Setup, held: int) -> list[Call | HostCall]:
     """Of all members."""
     count, x = setup.experiment.samples, both(setup.x_train, setup.x_test)
     held += nbytes(setup.params0)
-    forward = partial(readout.jacobian, setup.model)
-    _, j = jax.eval_shape(forward, setup.params0, x)
-    shape = len(setup.x_train), j.shape[1]
-    size = [min(s, MEASURED) for s in shape]
-    small = np.random.default_rng(0).standard_normal(size)
-    call = partial(readout.displacement, small, small[:, :1], setup.steps, 1e-6)
-    share = np.prod(shape) * min(shape) / (small.size * min(size))
-    own = of_host(8 * (j.size + 6 * min(shape) ** 2))  # J, K, and eigenvectors as LAPACK finds them
-    return [
-        draw(setup, held, count),
-        Call("outputs", count, forward, (setup.params0, x), held),
-        HostCall("readout by Eq. 9", count, call, share, held + own),
-    ]
+    return [draw(setup, held, count), *readout_solution(setup, "outputs", count, x, held)]
 
 
 def gaussian_processes(setup: Setup, held: int) -> HostCall:
@@ -373,13 +368,13 @@ def models(setup: Setup) -> tuple[str, ...]:
 
 
 class Way(NamedTuple):
-    """How a member is trained: the `kernel` that it moves by, what gives `blocks` of members by each
-    solver and what that `calls`; what is `alive` of the size of its parameters; the `models` that
+    """How a member is trained: the `kernel` that it moves by, what gives `blocks` of members, by
+    solver, and what that `calls`; what is `alive` of the size of its parameters; the `models` that
     take steps.
     """
 
     kernel: str
-    blocks: dict[Solver, Callable[[Setup, dict[str, float], int, int, Path, Tick], np.ndarray]]
+    blocks: dict[Solver, Block]
     calls: Callable[[Setup, int], list[Call | HostCall]]
     alive: tuple[str, int]
     models: tuple[str, ...]

@@ -125,6 +125,12 @@ def trained(setup: Setup) -> tuple[str, ...]:
     return ("network", "linearized") if spaces(setup)[1] else ("network",)
 
 
+def stepping(setup: Setup) -> tuple[str, ...]:
+    """The models that are, by steps."""
+    names = trained(setup)
+    return () if weight_space.solves(setup) else names
+
+
 def spaces(setup: Setup) -> tuple[bool, bool]:
     """Whether the linearized side runs in function space, and whether in weight space."""
     experiment, linearized = setup.experiment, setup.experiment.linearized

@@ -20,6 +20,7 @@ from ntkrepro.programs.calls import (
     evaluate,
     head,
     reading,
+    readout_solution,
     record,
     step,
     struct,
@@ -30,7 +31,7 @@ from ntkrepro.programs.memory import Need, data, of_host
 from ntkrepro.programs.observe import has_bound
 from ntkrepro.programs.setup import Setup, fits, nbytes, outputs
 from ntkrepro.programs.side_by_side import all_rows, spaces, trained
-from ntkrepro.programs.weight_space import recipe_of
+from ntkrepro.programs.weight_space import recipe_of, solves
 from ntkrepro.theory import dynamics
 from ntkrepro.theory.kernels import batchnorm, empirical
 from ntkrepro.training import loop, measure
@@ -98,14 +99,18 @@ def analytic_side(setup: Setup, held: int) -> list[Call | HostCall]:
 
 
 def training(setup: Setup, held: int) -> list[Call | HostCall]:
-    """Steps, and what is seen at the logged ones."""
+    """Steps or what stands for them, and what is seen at the logged ones."""
     names, recipe, log = trained(setup), recipe_of(setup), setup.experiment.log
     task = task_shapes(setup, names)
     states = jax.eval_shape(partial(loop.start, recipe, names=names), task)
     held += nbytes((task.y, task.factors, states, task.schedule, task.rates))
     t, theta = len(setup.steps), setup.params0
     steps = setup.experiment.optimizer.steps
-    out: list[Call | HostCall] = [step(recipe, task, states, steps, held)]
+    out: list[Call | HostCall] = (
+        readout_solution(setup, "readout's input", 1, setup.x_train, held)
+        if solves(setup)
+        else [step(recipe, task, states, steps, held)]
+    )
     n, m = log.train or len(setup.x_train), len(setup.x_test)
     rows: Counter[int] = Counter()  # by how many one call has
     for count in (n, m) if setup.model.mixes_examples else (n + m,):
@@ -247,7 +252,15 @@ def needs(setup: Setup) -> list[Need]:
         Need("kernel at a logged step", "log.outputs", 2 * kept**2 * setup.x_train.dtype.itemsize),
         Need("rows of the kernel", "linearized.space", rows * params, True),
         *([Need("kernel", "data.train", 3 * 8 * outputs(setup) ** 2, True)] if fits(setup) else []),
+        *([readout_need(setup)] if solves(setup) else []),
     ]
+
+
+def readout_need(setup: Setup) -> Need:
+    """J, and the smaller of its two products with its eigenvectors."""
+    shape = len(setup.x_train), len(setup.params0["readout"]["w"])
+    size = 8 * (shape[0] * shape[1] + 3 * min(shape) ** 2)
+    return Need("the readout's kernel", "data.train", size, True)
 
 
 def layer_inputs(setup: Setup) -> list[int]:

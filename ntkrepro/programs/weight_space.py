@@ -8,9 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ntkrepro import signals
-from ntkrepro.config.schema import LayerRates, Solver
+from ntkrepro.config.rules import gradient_descent
+from ntkrepro.config.schema import LayerRates, Solver, Trained
 from ntkrepro.errors import RunFailed
 from ntkrepro.networks import functions
 from ntkrepro.programs import failures, leaping
@@ -25,6 +27,7 @@ from ntkrepro.programs.observe import (
 )
 from ntkrepro.programs.setup import Setup
 from ntkrepro.progress import Tick
+from ntkrepro.theory import readout
 from ntkrepro.theory.linearize import factors_of
 from ntkrepro.theory.tangent import tangent
 from ntkrepro.training import checkpoint, loop, measure
@@ -49,7 +52,8 @@ def trajectories(
     """
     experiment, several = members[0].setup.experiment, len(members) > 1
     recipe = recipe_of(members[0].setup)
-    fresh, train = SOLVERS[experiment.optimizer.solver](members, names)
+    by = by_formula if solves(members[0].setup) else SOLVERS[experiment.optimizer.solver]
+    fresh, train = by(members, names)
     path = members[0].setup.run.beside("checkpoint")
     name = " ".join(member.setup.run.id for member in members)
     now, states, stored = checkpoint.load(path, name, fresh)
@@ -97,6 +101,48 @@ def by_leaps(members: list[Member], names: tuple[str, ...]) -> tuple[Any, Train]
 
 
 SOLVERS = {Solver.steps: by_steps, Solver.leaps: by_leaps}
+
+
+def by_formula(members: list[Member], names: tuple[str, ...]) -> tuple[Any, Train]:
+    """The same of a readout, without steps."""
+    fresh, _ = by_steps(members, names)
+
+    def train(steps: list[int], tick: Tick, keep: checkpoint.Keep, resume: Any) -> Iterator:
+        found = solved(members, names, steps, lambda step: keep(step, resume[1]))
+        return (Reached(*pair) for pair in found)
+
+    return fresh, train
+
+
+def solves(setup: Setup) -> bool:
+    """Whether every omega_t has a closed form: of a readout that gradient descent trains alone, on
+    mse, and optimizer.batch is none. From the config, so that a plan on fewer examples agrees."""
+    experiment = setup.experiment
+    plain = gradient_descent(experiment, Trained.readout) and setup.loss.quadratic
+    return plain and experiment.optimizer.batch is None
+
+
+def solved(
+    members: list[Member], names: tuple[str, ...], steps: list[int], keep: Callable[[int], None]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As loop.train, without steps; one omega_t is that of every model."""
+    paths = [readout_path(member.setup) for member in members]
+    for step, *own in zip(members[0].setup.steps, *paths, strict=True):
+        if step in steps:  # else it has been seen
+            keep(step)
+            omega = jax.tree.map(lambda *leaves: jnp.stack(leaves), *own) if own[1:] else own[0]
+            yield step, dict.fromkeys(names, omega)
+
+
+def readout_path(setup: Setup) -> Iterator[Any]:
+    """omega_t at every logged step, in the run's precision."""
+    f, j = readout.jacobian(setup.model, setup.params0, setup.x_train)
+    residual = np.asarray(f, np.float64) - setup.dataset.y_train
+    how = setup.lr * setup.rate, setup.experiment.optimizer.momentum
+    for omega in readout.displacements(j, residual, setup.steps, *how):
+        parts = {"w": omega[:-1], "b": omega[-1]}
+        moved = {name: jnp.asarray(parts[name], f.dtype) for name in setup.params0["readout"]}
+        yield {"readout": moved}
 
 
 def with_kernels(member: Member) -> tuple[Member, measure.Empirical | None]:

@@ -9,6 +9,7 @@ J = J(X) and r_0 = f_0(X) - y, phi_t of dynamics.py: gradient descent's own step
 both products is decomposed.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -31,15 +32,20 @@ def jacobian(model: Network, params: Any, x: jax.Array) -> tuple[jax.Array, jax.
     return f, jnp.concatenate([w * h, b * jnp.ones_like(h[:, :1])], axis=1)
 
 
-def displacement(
+def displacements(
     j: ArrayLike, residual: ArrayLike, steps: ArrayLike, rate: float, momentum: float = 0.0
-) -> np.ndarray:
-    """omega_t = (W_t - W_0, b_t - b_0) of the readout on mse [t, width + 1, k], float64.
+) -> Iterator[np.ndarray]:
+    """omega_t = (W_t - W_0, b_t - b_0) of the readout on mse [width + 1, k] at each of the steps,
+    which ascend; float64.
 
-    j [n, width + 1], finite; residual f_0(X) - y [n, k]; `steps` ascend; rate = lr c of Loss.rate.
+    j [n, width + 1]; residual f_0(X) - y [n, k]; rate = lr c of Loss.rate. Not a number where the
+    kernel isn't finite.
     """
     j, r = np.asarray(j, np.float64), np.asarray(residual, np.float64)
     wide = len(j) <= j.shape[1]
     k, start = (j @ j.T, r) if wide else (j.T @ j, j.T @ r)
-    c = dynamics.coefficients(dynamics.spectrum(k), start, steps, rate, momentum=momentum)
-    return -j.T @ c if wide else -c
+    c = np.full((np.size(steps), *start.shape), np.nan)
+    if np.isfinite(k).all():  # else no LAPACK ends
+        c = dynamics.coefficients(dynamics.spectrum(k), start, steps, rate, momentum=momentum)
+    for c_t in c:
+        yield -j.T @ c_t if wide else -c_t

@@ -18,9 +18,9 @@ MSE = LOSSES["mse"]
 
 def closed(model, params0, x, y, momentum=0.0):
     """omega_t of W and b in one [t, width + 1, k]."""
-    f, j = readout.jacobian(model, params0, x)
+    f, j = map(np.asarray, readout.jacobian(model, params0, x))
     rate = LR * MSE.rate(*y.shape)
-    return readout.displacement(j, np.asarray(f, np.float64) - y, STEPS, rate, momentum)
+    return np.stack([*readout.displacements(j, f.astype(float) - y, STEPS, rate, momentum)])
 
 
 def literal(model, params0, x, y, momentum=0.0):
@@ -81,5 +81,5 @@ def test_any_features_follow_the_recursion_of_gradient_descent(n, p, k, momentum
         v = momentum * v + j.T @ (r + j @ omega)
         omega = omega - rate * v
         path.append(omega)
-    own = readout.displacement(j, r, range(steps + 1), rate, momentum)
+    own = np.stack([*readout.displacements(j, r, range(steps + 1), rate, momentum)])
     assert np.abs(own - path).max() < EXACT * max(1, np.abs(path).max())

@@ -124,6 +124,17 @@ def test_a_readout_costs_a_forward_pass_whatever_the_steps(steps):
     assert counted["outputs"] == (7, pytest.approx(forward, rel=0.01))
 
 
+@pytest.mark.parametrize(
+    ("words", "logged"),
+    [(["optimizer.train=readout"], 9), (["experiment=kernel_convergence", "seed=0"], 0)],
+)
+def test_logged_steps_are_paid_for_whether_or_not_steps_lead_to_them(monkeypatch, words, logged):
+    monkeypatch.setattr(plan, "start_up", lambda setup: plan.Start(1.0, 1.0, 1.0, 1))
+    monkeypatch.setattr(plan, "cost", lambda setup, call: plan.Cost(call.name, 0, 0.0, 0.0, 1))
+    point = expand([*words, "scale=smoke"])[0]
+    assert (plan.plan(point).logged, plan.plan(point).working) == (logged, logged)
+
+
 def test_points_that_share_shapes_are_planned_once(monkeypatch):
     planned = []
     cost = plan.Cost("steps", 1, 1.0, 1.0, 1)

@@ -187,6 +187,7 @@ def test_a_pack_leaves_out_those_that_diverge(tmp_path):
         ("optimizer.batch=2", "linearized.space=weights"),
         ("optimizer.name=adam", "log.kernel=true", "data.subspace=false", "data.augment=true"),
         ("optimizer.layer_rates=S33", "loss.name=xent", "data.targets=onehot"),
+        ("optimizer.train=readout", "optimizer.momentum=0.9"),
     ],
 )
 def test_members_of_a_pack_are_the_runs_they_would_be_alone(tmp_path, words):
