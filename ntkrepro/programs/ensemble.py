@@ -192,9 +192,6 @@ def leap_block(
 
 
 BLOCKS: dict[Solver, Block] = {Solver.steps: train_block, Solver.leaps: leap_block}
-    Solver.steps: train_block,
-    Solver.leaps: leap_block,
-}  # of members that train all
 
 
 def solve_block(
