@@ -7,7 +7,7 @@ import pytest
 
 from ntkrepro.claims import ensembles
 from ntkrepro.config.compose import compose
-from ntkrepro.config.schema import Data, Targets, Trained
+from ntkrepro.config.schema import Data, Solver, Targets, Trained
 from ntkrepro.data import inputs, load
 from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.networks import functions
@@ -50,6 +50,35 @@ def test_members_are_the_networks_of_their_seeds(tmp_path):
         assert np.abs(seen.networks[:, member] - alone(2 + member)).max() < 1e-5
 
 
+def test_members_by_leaps_are_those_by_steps(tmp_path):
+    words = ("precision=float64", "model.activation=tanh", "optimizer.steps=256", "samples=2")
+    found = [
+        computed(small(tmp_path, *words, f"optimizer.solver={solver.name}")) for solver in Solver
+    ]
+    off = np.sqrt(np.mean((found[1].networks - found[0].networks) ** 2, axis=(1, 2)))
+    assert (off[1:] > 0).all()
+    assert (off < 0.01 * np.sqrt(np.mean(found[0].networks ** 2, axis=(1, 2)))).all()
+
+
+def test_an_ensemble_by_leaps_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
+    words = ("samples=2", "optimizer.steps=64", "optimizer.solver=leaps", "checkpoint=0")
+    whole = computed(small(tmp_path / "whole", *words)).networks
+    run, seen = small(tmp_path / "cut", *words), []
+    real = ensemble.measure.apply
+
+    def dies(*args):
+        seen.append(args)
+        if len(seen) == 40:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(ensemble.measure, "apply", dies)
+    with pytest.raises(KeyboardInterrupt):
+        computed(run)
+    assert list(ensemble.folder(run).glob("*.checkpoint"))
+    assert np.array_equal(computed(run).networks, whole)
+
+
 def test_the_path_leads_from_one_class_to_the_other_on_a_sphere():
     images = Data(classes=["3", "8"], targets=Targets.signs, train=12, points=11)
     images.subspace = False
@@ -81,9 +110,9 @@ def test_blocks_are_kept_and_a_run_goes_on_where_it_was_cut_off(tmp_path, monkey
         calls.append(first)
         if first == 4:
             raise KeyboardInterrupt
-        return real.block(setup, critical, first, *args)
+        return real.blocks[Solver.steps](setup, critical, first, *args)
 
-    monkeypatch.setitem(ensemble.TRAINED, trained, real._replace(block=dies))
+    monkeypatch.setitem(ensemble.TRAINED, trained, real._replace(blocks={Solver.steps: dies}))
     with pytest.raises(KeyboardInterrupt):
         computed(run)
     assert sorted(p.name for p in ensemble.folder(run).iterdir()) == ["0-2.npz", "2-4.npz"]
