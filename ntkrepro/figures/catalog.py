@@ -32,6 +32,7 @@ FIGURES = {  # name -> module
     "S4": "figS4",
     "S5": "figS5",
     "F1": "figF1",
+    "F2": "figF2",
 }
 OURS = ("digits", "custom")  # not the paper's
 

@@ -23,6 +23,7 @@ SWITCHES = {  # quantity -> the keys that leave it out
     "ntk_distance": ("log.kernel", "linearized.space"),
     "lambda_min": ("linearized.space",),
     "weight_change": ("log.weights",),
+    "linearizations": ("optimizer.solver",),
 }
 
 

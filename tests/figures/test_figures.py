@@ -43,8 +43,13 @@ SHOWN = {  # figure -> its panes, its claims and when they hold
     "S4": (4, {}),
     "S5": (6, {"S5a": "> 0 with 95 % confidence"}),
     "F1": (2, {"F1": "≤ 1"}),
+    "F2": (
+        2,
+        dict.fromkeys(("F2a relu", "F2a tanh"), "< 0 with 95 % confidence")
+        | dict.fromkeys(("F2b relu", "F2b tanh"), "≤ 2"),
+    ),
 }
-ONE_VALUE = {"7a rebound", "S1b", "F1"}  # the largest of all there is: no interval
+ONE_VALUE = {"7a rebound", "S1b", "F1", "F2b relu", "F2b tanh"}  # the largest there is: no interval
 AT_PAPER_SCALE = set().union(*(SHOWN[name][1] for name in ("4", "5", "6", "7", "S2"))) - {"4a"}
 QUICK = ("digits", "custom")  # on embedded data
 every_figure = pytest.mark.parametrize(

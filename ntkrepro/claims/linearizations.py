@@ -1,0 +1,60 @@
+"""How many linearizations training needs, against width, from records by leaps: Figure F2."""
+
+from math import nan
+
+import pandas as pd
+
+from ntkrepro.claims import intervals
+from ntkrepro.claims.claim import Claim
+from ntkrepro.claims.criterion import at_most, sign
+from ntkrepro.records.store import Record
+from ntkrepro.records.tables import final
+
+SOURCE = "Theorem 2.1"
+
+
+def networks(records: list[Record]) -> dict[str, list[Record]]:
+    """The runs by their activation."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.config["model"]["activation"], []).append(record)
+    return found
+
+
+def closest(records: list[Record]) -> list[Record]:
+    """The runs at the least tolerance."""
+    least = min(map(_tolerance, records))
+    return [record for record in records if _tolerance(record) == least]
+
+
+def counts(records: list[Record]) -> pd.DataFrame:
+    """Linearizations until the end of each run: columns width, seed, value."""
+    return final(records, "linearizations")
+
+
+def fewest(records: list[Record]) -> float:
+    """Without which the solver can't do: at a larger tolerance; not a number without such runs."""
+    least = min(map(_tolerance, records))
+    free = [record for record in records if _tolerance(record) > least]
+    return float(counts(free)["value"].min()) if free else nan
+
+
+def _tolerance(record: Record) -> float:
+    return float(record.config["optimizer"]["tolerance"])
+
+
+def claims(records: list[Record]) -> list[Claim]:
+    """F2a: the count falls with width; F2b: at the widest, over the fewest that there can be."""
+    out = []
+    for name, runs in networks(records).items():
+        rows, least = counts(closest(runs)), fewest(runs)
+        what = f"Linearizations that training needs fall with width, {name}: slope in n"
+        slope = intervals.slope(rows, "width")
+        out.append(Claim(f"F2a {name}", what, SOURCE, *slope, sign(-1)))
+        widest = rows["width"].max()
+        ratio = float(rows["value"][rows["width"] == widest].max()) / least
+        what = f"They go to the solver's fewest, {least:g}, {name}: largest ratio at n={widest}"
+        paper = all(run.paper for run in runs)
+        claim = Claim(f"F2b {name}", what, SOURCE, ratio, (ratio, ratio), at_most(2), paper)
+        out.append(claim)
+    return out
