@@ -7,8 +7,9 @@ each leap that was refused. Outputs may be off by 1 % of the initial residual's 
 (optimizer.floor=1): of the deviation itself, which falls with width too, the count hardly falls.
 Only the last step is logged, for no leap goes past a logged one.
 
-The fewest, dashed, is measured, by a run of which no error is refused. It is not one: a leap takes
-two, and leaps grow from a single step.
+The fewest, dashed, is measured, by a run of which no error is refused. It isn't one: a leap takes
+two, and leaps grow from a single step. A count near it is therefore bounded by the solver, not by
+the network; that it falls is the network's.
 """
 
 from collections.abc import Callable

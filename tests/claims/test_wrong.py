@@ -7,7 +7,7 @@ First the claim holds, then one side of it comes from a run that differs in one 
 import numpy as np
 import pytest
 
-from ntkrepro.claims import bound, trajectories
+from ntkrepro.claims import bound, linearizations, trajectories
 from ntkrepro.claims.claim import FAILED, REPRODUCED, UNCHECKABLE
 from ntkrepro.claims.parametrizations import perform_alike, train_alike
 from ntkrepro.config.compose import expand
@@ -175,3 +175,17 @@ def test_f1_turns_around(computed):
     moved = tables.series(wide, "network", "ntk_distance", "train")["value"]
     mixed = common.with_values(own, "network", "ntk_distance", "train", moved)
     assert bound.claim(mixed).verdict == FAILED
+
+
+def test_f2_turns_around(computed):
+    """With the counts of a narrow network, whose kernel changes as much at every width."""
+    words = (*LITTLE, "data.test=16", "optimizer.steps=1024")
+    words += ("linearized.analytic=false", "log.points=0", "log.kernel=false")
+    words += ("optimizer.solver=leaps", "optimizer.floor=1")
+    fewest = computed(*words, "optimizer.tolerance=1000", "model.width=4096")
+    runs = computed(*words, "model.width=8,64,4096", "seed=0,1")
+    assert {c.verdict for c in linearizations.claims([*runs, *fewest])} == {REPRODUCED}
+    counts = [tables.series(run, "network", "linearizations")["value"] for run in runs[:2]]
+    given = ("network", "linearizations", "")
+    mixed = [common.with_values(run, *given, c) for run, c in zip(runs, 3 * counts, strict=True)]
+    assert {c.verdict for c in linearizations.claims([*mixed, *fewest])} == {FAILED}

@@ -79,6 +79,14 @@ def test_a_run_without_what_a_figure_shows_is_refused_by_the_key_that_left_it_ou
     assert not (tmp_path / "figures").exists()
 
 
+def test_linearizations_are_not_shown_of_runs_by_steps(digits, tmp_path):
+    record, words = store.read(digits), ["experiment=linearizations", f"results={tmp_path}"]
+    words += ["scale=smoke", "optimizer.solver=steps", "optimizer.floor=0.001", "sweep=[]"]
+    store.write(compose(words), record.rows, record.provenance)
+    with pytest.raises(UserError, match=r"optimizer\.solver=steps: run \w+ has no linearizations"):
+        save.draw(["F2"], words)
+
+
 def test_a_run_that_is_not_finite_is_refused_by_its_step(digits, tmp_path):
     record, words = store.read(digits), ["scale=smoke", f"results={tmp_path}"]
     steps = sorted(record.rows["step"].unique())
