@@ -16,19 +16,21 @@ import jax
 
 from ntkrepro.compilation import options
 from ntkrepro.config.identity import LABELS, Run, flat, run_id
-from ntkrepro.config.schema import Experiment, Program, Space
+from ntkrepro.config.schema import Experiment, Program, Solver, Space
 from ntkrepro.plan.measure import LONG, free, measure, rate, resident, seconds_of, seconds_once
 from ntkrepro.programs import memory
 from ntkrepro.programs.calls import Call, HostCall, task_shapes
 from ntkrepro.programs.catalog import PROGRAMS
+from ntkrepro.programs.leaping_costs import Expected, expected
 from ntkrepro.programs.run import compute, numerics
-from ntkrepro.programs.setup import Setup, shapes
+from ntkrepro.programs.setup import Setup, log_steps, shapes
 from ntkrepro.programs.side_by_side import spaces
 from ntkrepro.programs.weight_space import recipe_of
 from ntkrepro.sweep import packs, status
 from ntkrepro.training import loop
 
 SMALL = 16  # width and examples of the run of next to nothing
+TRAINED = {Solver.steps: 2, Solver.leaps: 16}  # its steps: by leaps enough for the first ones
 LOGGED = 48  # steps of another, all of them logged
 REACHED = 0.25  # of a matrix product's rate, by calls that are measured at their own size
 NO_SHAPES = LABELS | packs.OWN | {"data.seed"}  # change nothing that is compiled
@@ -55,13 +57,14 @@ class Start(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """`step`: FLOPs of one step of each model; `logged`: steps."""
+    """`step`: FLOPs of one step of each model; `logged`: steps; `leaps`: how many are expected."""
 
     parameters: int
     step: dict[str, float]
     start: Start
     logged: int
     costs: list[Cost]
+    leaps: Expected | None = None
 
     @property
     def flops(self) -> float:
@@ -103,6 +106,7 @@ def plan(run: Run) -> Plan:
             start,
             len(setup.steps) if spec.logs else 0,
             [cost(setup, call) for call in spec.calls(setup)],
+            expected(setup) if experiment.optimizer.solver is Solver.leaps else None,
         )
 
 
@@ -223,7 +227,7 @@ def start_up(setup: Setup) -> Start:
             opt,
             lr=1e-6,
             lr_over_critical=opt.lr_over_critical and 1e-6,
-            steps=min(opt.steps, 2),
+            steps=min(opt.steps, TRAINED[opt.solver]),
             batch=opt.batch and min(opt.batch, SMALL // 2),
             stop=0.0,
             plateau=0.0,
@@ -254,12 +258,10 @@ def started_up(small: Experiment) -> Start:
     with tempfile.TemporaryDirectory() as folder:
         small = replace(small, results=folder)
         first, kept = seconds_once(partial(compute, Run.of(small))), kept_by_one()
-        again, logging = (
-            seconds_once(partial(compute, Run.of(point)))
-            for point in (small, replace(small, optimizer=many, log=each))
-        )
-    more = LOGGED - small.optimizer.steps
-    return Start(first, again, max(0, logging - again) / more, kept)
+        points = [Run.of(small), Run.of(replace(small, optimizer=many, log=each))]
+        again, logging = (seconds_once(partial(compute, run)) for run in points)
+    few, most = (len(log_steps(run.experiment.optimizer, run.experiment.log)) for run in points)
+    return Start(first, again, max(0, logging - again) / (most - few), kept)
 
 
 class Group(NamedTuple):

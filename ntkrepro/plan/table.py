@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from ntkrepro.config.identity import Run, flat
+from ntkrepro.config.schema import Optimizer
 from ntkrepro.plan.measure import free
 from ntkrepro.plan.plan import Group, Plan, groups
 from ntkrepro.programs import memory
@@ -28,6 +29,7 @@ def report(runs: list[Run], there: int) -> Iterator[RenderableType]:
         plan = found[0].plan
         step = ", ".join(f"{si(flops)}FLOP {name}" for name, flops in plan.step.items())
         yield f"{si(plan.parameters)}parameters; a step: {step or 'none'}"
+        yield from leaps(first.optimizer, plan)
         yield costs(plan)
     else:
         yield summary(found)
@@ -36,6 +38,17 @@ def report(runs: list[Run], there: int) -> Iterator[RenderableType]:
     seconds = duration(sum(group.seconds for group in found))
     yield f"in all {si(flops)}FLOP, {bound}{seconds} on this {device()}"
     yield fit(max(found, key=lambda group: group.plan.bytes))
+
+
+def leaps(opt: Optimizer, plan: Plan) -> Iterator[str]:
+    """How many a run by leaps is expected to take, and that this is not known before it runs."""
+    if plan.leaps:
+        steps, many, points, _ = plan.leaps
+        yield (
+            f"by leaps, tolerance {opt.tolerance:g}: an estimate of {points} linearizations, for "
+            f"{many} leaps and {steps} single steps, in place of {opt.steps} steps; a narrow "
+            "network takes more"
+        )
 
 
 def may_take_less(group: Group) -> bool:

@@ -26,7 +26,15 @@ from ntkrepro.config.schema import Solver, Trained
 from ntkrepro.data import inputs, load
 from ntkrepro.errors import RunFailed
 from ntkrepro.networks import architectures, functions
-from ntkrepro.programs import failures, function_space, leaping, memory, observe
+from ntkrepro.programs import (
+    failures,
+    function_space,
+    kernel_costs,
+    leaping,
+    leaping_costs,
+    memory,
+    observe,
+)
 from ntkrepro.programs.calls import (
     MEASURED,
     Call,
@@ -306,6 +314,25 @@ def calls(setup: Setup) -> list[Call | HostCall]:
 
 def train_calls(setup: Setup, held: int) -> list[Call | HostCall]:
     """Of all blocks."""
+    return BLOCK_CALLS[setup.experiment.optimizer.solver](setup, held)
+
+
+def leap_calls(setup: Setup, held: int) -> list[Call | HostCall]:
+    """A member after another."""
+    count, t, x = setup.experiment.samples, len(setup.steps), setup.x_test
+    held += nbytes(setup.params0) + leaping_costs.held(setup)
+    every = both(setup.x_train, x)
+    own = [
+        draw(setup, held),
+        *kernel_costs.tangent_kernel(setup, "Theta_0(x, X)", 1, every, held),
+        kernel_costs.eigenvalues(setup.dataset.y_train.size, held),
+        *leaping_costs.calls(setup, held),
+        Call("outputs", t, partial(functions.apply, setup.model), (setup.params0, x), held),
+    ]
+    return [call._replace(calls=count * call.calls) for call in own]
+
+
+def step_calls(setup: Setup, held: int) -> list[Call | HostCall]:
     experiment = setup.experiment
     size = min(together(setup), experiment.samples)
     blocks = experiment.samples / size
@@ -323,6 +350,9 @@ def train_calls(setup: Setup, held: int) -> list[Call | HostCall]:
         Call(f"steps, {size} networks", steps, call, args, held, (1,), True),
         Call("outputs", len(setup.steps) * blocks, jax.vmap(one, (0, 0, None)), seen, held),
     ]
+
+
+BLOCK_CALLS = {Solver.steps: step_calls, Solver.leaps: leap_calls}
 
 
 def solve_calls(setup: Setup, held: int) -> list[Call | HostCall]:
@@ -356,6 +386,7 @@ def needs(setup: Setup) -> list[Need]:
         data(setup),
         Need(what, "model.width", copies * nbytes(setup.params0)),
         Need("analytic kernels", "data.train", 4 * 8 * points**2, host=True),
+        *leaping_costs.needs(setup),
     ]
 
 

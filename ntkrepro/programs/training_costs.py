@@ -6,11 +6,11 @@ from itertools import product
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from ntkrepro.config.schema import Solver
 from ntkrepro.networks import functions
-from ntkrepro.programs import function_space
+from ntkrepro.programs import function_space, leaping_costs
 from ntkrepro.programs.calls import (
     MEASURED,
     Call,
@@ -27,12 +27,18 @@ from ntkrepro.programs.calls import (
     task_shapes,
 )
 from ntkrepro.programs.function_space import analytic_kernel
+from ntkrepro.programs.kernel_costs import (
+    distance,
+    eigenvalues,
+    kernel_bytes,
+    recursion,
+    tangent_kernel,
+)
 from ntkrepro.programs.memory import Need, data, of_host
 from ntkrepro.programs.observe import has_bound
 from ntkrepro.programs.setup import Setup, fits, nbytes, outputs
 from ntkrepro.programs.side_by_side import all_rows, spaces, trained
 from ntkrepro.programs.weight_space import recipe_of, solves
-from ntkrepro.theory import dynamics
 from ntkrepro.theory.kernels import batchnorm, empirical
 from ntkrepro.training import loop, measure
 from ntkrepro.training.measure import Trajectory
@@ -103,14 +109,8 @@ def training(setup: Setup, held: int) -> list[Call | HostCall]:
     names, recipe, log = trained(setup), recipe_of(setup), setup.experiment.log
     task = task_shapes(setup, names)
     states = jax.eval_shape(partial(loop.start, recipe, names=names), task)
-    held += nbytes((task.y, task.factors, states, task.schedule, task.rates))
+    held, out = SOLVERS[setup.experiment.optimizer.solver](setup, task, states, held)
     t, theta = len(setup.steps), setup.params0
-    steps = setup.experiment.optimizer.steps
-    out: list[Call | HostCall] = (
-        readout_solution(setup, "readout's input", 1, setup.x_train, held)
-        if solves(setup)
-        else [step(recipe, task, states, steps, held)]
-    )
     n, m = log.train or len(setup.x_train), len(setup.x_test)
     rows: Counter[int] = Counter()  # by how many one call has
     for count in (n, m) if setup.model.mixes_examples else (n + m,):
@@ -122,13 +122,31 @@ def training(setup: Setup, held: int) -> list[Call | HostCall]:
     return out + (logged_kernels(setup, held) if log.kernel else [])
 
 
+def by_steps(setup: Setup, task: Any, states: Any, held: int) -> tuple[int, list[Call | HostCall]]:
+    """What is alive meanwhile, and the steps of all models, or what stands for them."""
+    held += nbytes((task.y, task.factors, states, task.schedule, task.rates))
+    if solves(setup):
+        return held, readout_solution(setup, "readout's input", 1, setup.x_train, held)
+    return held, [step(recipe_of(setup), task, states, setup.experiment.optimizer.steps, held)]
+
+
+def by_leaps(setup: Setup, task: Any, states: Any, held: int) -> tuple[int, list[Call | HostCall]]:
+    """The same of the network's leaps."""
+    held += leaping_costs.held(setup)
+    return held, leaping_costs.calls(setup, held)
+
+
+SOLVERS = {Solver.steps: by_steps, Solver.leaps: by_leaps}
+
+
 def logged_kernels(setup: Setup, held: int) -> list[Call | HostCall]:
-    """At every logged step."""
+    """At every logged step; by leaps the tangent kernel is a leap's."""
     x, t = head(setup.x_train, setup.experiment.log.outputs), len(setup.steps)
     size = len(x) * setup.k
     held += nbytes(setup.params0) + size**2 * x.dtype.itemsize
     logged = setup._replace(x_train=x)
-    out = tangent_kernel(logged, "Theta_t(X, X)", t, None, held)
+    steps = setup.experiment.optimizer.solver is Solver.steps
+    out = tangent_kernel(logged, "Theta_t(X, X)", t, None, held) if steps else []
     if not setup.model.own:
         nngp = partial(empirical.nngp, setup.model)
         out.append(Call("NNGP", t, nngp, (setup.params0, x), held))
@@ -153,69 +171,12 @@ def initial_kernel(setup: Setup, held: int) -> list[Call | HostCall]:
     ]
 
 
-def tangent_kernel(
-    setup: Setup, name: str, calls: int, other: Any, held: int
-) -> list[Call | HostCall]:
-    """The blocks of an empirical kernel, those on the diagonal at the price of the others."""
-    x, model = setup.x_train, setup.model
-    rows = x if other is None else other
-    size = empirical.rows_at_once(model, rows, empirical.MEMORY)
-    blocks = [-(-len(each) // size) for each in (rows, x)]
-    one = blocks == [1, 1]
-    count = blocks[0] * (blocks[0] + 1) / 2 if other is None else blocks[0] * blocks[1]
-    pair = (head(rows, size),) if other is None and one else (head(rows, size), head(x, size))
-    call = partial(empirical.ntk, model, memory=2**62)
-    answer = 0 if one else len(rows) * len(x) * outputs(setup) ** 2 // len(x) ** 2
-    held += of_host(answer * x.dtype.itemsize)
-    return [Call(name, calls * count, call, (setup.params0, *pair), held)]
-
-
-def kernel_bytes(setup: Setup, k: int) -> int:
-    """Theta(X, X), its eigenvectors, Theta(x, X), float64; k = 1 where all outputs share it."""
-    s = len(setup.x_train) * k
-    return 8 * (2 * s**2 + s * len(setup.x_test) * k)
-
-
-def eigenvalues(s: int, held: int) -> HostCall:
-    """A matrix [s, s]; LAPACK's syevd holds four more than are kept."""
-    size = min(s, MEASURED)
-    a = np.random.default_rng(0).standard_normal((size, size))
-    call = partial(dynamics.spectrum, a @ a.T)
-    return HostCall("eigenvalues", 1, call, (s / size) ** 3, held + of_host(4 * 8 * s**2))
-
-
 def lanczos(setup: Setup, held: int) -> Call:
     """ARPACK's first products: the largest eigenvalue stands out, and few need more."""
     c = struct(setup.dataset.y_train.shape, setup.x_train.dtype)
     push = partial(function_space.push, setup.model)
     calls = function_space.VECTORS + 1
     return Call("largest eigenvalue", calls, push, (setup.params0, setup.x_train, c), held)
-
-
-def distance(s: int, calls: int, held: int) -> HostCall:
-    size = min(s, MEASURED)
-    a = jnp.asarray(np.random.default_rng(0).standard_normal((size, 1, size, 1)))
-    call = partial(measure.distance, {"ntk": a}, {"ntk": jnp.zeros_like(a)})
-    return HostCall(
-        "|Theta_t - Theta_0|", calls, call, (s / size) ** 3, held + of_host(3 * 8 * s**2)
-    )
-
-
-def recursion(setup: Setup, outputs: int, held: int) -> list[HostCall]:
-    """c_t of minibatches and cross entropy, step by step; the closed form costs next to nothing."""
-    experiment, opt = setup.experiment, setup.experiment.optimizer
-    batches = setup.schedule
-    if experiment.linearized.flow or (setup.loss.quadratic and batches is None):
-        return []
-    rng, (n, k) = np.random.default_rng(0), setup.dataset.y_train.shape
-    measured = 50
-    kernel = rng.standard_normal((n, k, n, k) if outputs > 1 else (n, n))
-    rows = None if batches is None else rng.integers(n, size=(measured, batches.shape[1]))
-    y = np.eye(k)[rng.integers(k, size=n)]
-    call = partial(
-        dynamics.recursion, kernel, y, y, setup.loss.gradient, [measured], 1e-6, 0.9, rows
-    )
-    return [HostCall("recursion of Eq. 9", 1, call, opt.steps / measured, held)]
 
 
 def analytic_kernels(setup: Setup, held: int) -> HostCall:
@@ -253,6 +214,7 @@ def needs(setup: Setup) -> list[Need]:
         Need("rows of the kernel", "linearized.space", rows * params, True),
         *([Need("kernel", "data.train", 3 * 8 * outputs(setup) ** 2, True)] if fits(setup) else []),
         *([readout_need(setup)] if solves(setup) else []),
+        *leaping_costs.needs(setup),
     ]
 
 

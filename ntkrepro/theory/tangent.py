@@ -40,50 +40,55 @@ def tangent(model: Network, params: Any, x: jax.Array) -> Tangent:
     """From the factors of every layer's gradient where the network has them and memory holds them:
     then all that follows costs products of the layers' weights alone. Raises ValueError for a
     network with BatchNorm."""
-    whole = empirical.rows_at_once(model, x, empirical.MEMORY) >= len(x)
-    factors = factors_of(model, params, x) if whole else None
+    factors = factors_at(model, params, x)
     if factors is None:
-        f = _outputs(model, params, x)
+        f = outputs(model, params, x)
         return Tangent(
             f,
-            partial(_push, model, params, x),
-            partial(_pull, model, params, x),
+            partial(push, model, params, x),
+            partial(pull, model, params, x),
             partial(empirical.ntk, model, params, x),
             Cost(build=1, kernel=1 + f.shape[1], push=2, pull=3),
         )
     return Tangent(
         factors[0],
-        partial(_push_factors, factors),
-        partial(_pull_factors, factors, jax.tree.map(jnp.zeros_like, params)),
-        partial(_kernel, factors),
+        partial(push_factors, factors),
+        partial(pull_factors, factors, jax.tree.map(jnp.zeros_like, params)),
+        partial(kernel_of, factors),
         Cost(build=1 + factors[0].shape[1], kernel=0, push=1, pull=1),
         factors,
     )
 
 
-_outputs = jit(functions.apply, static_argnames="model")
+def factors_at(model: Network, params: Any, x: jax.Array) -> Factors | None:
+    """The factors that `tangent` works with, if any."""
+    whole = empirical.rows_at_once(model, x, empirical.MEMORY) >= len(x)
+    return factors_of(model, params, x) if whole else None
+
+
+outputs = jit(functions.apply, static_argnames="model")
 
 
 @partial(jit, static_argnames="model")
-def _push(model: Network, params: Any, x: jax.Array, omega: Any) -> jax.Array:
+def push(model: Network, params: Any, x: jax.Array, omega: Any) -> jax.Array:
     return jax.jvp(lambda p: functions.apply(model, p, x), (params,), (omega,))[1]
 
 
 @partial(jit, static_argnames="model")
-def _pull(model: Network, params: Any, x: jax.Array, c: jax.Array) -> Any:
+def pull(model: Network, params: Any, x: jax.Array, c: jax.Array) -> Any:
     return jax.vjp(lambda p: functions.apply(model, p, x), params)[1](c)[0]
 
 
 @jit
-def _push_factors(factors: Factors, omega: Any) -> jax.Array:
+def push_factors(factors: Factors, omega: Any) -> jax.Array:
     return from_factors(factors, omega) - factors[0]
 
 
 @jit
-def _pull_factors(factors: Factors, zeros: Any, c: jax.Array) -> Any:
+def pull_factors(factors: Factors, zeros: Any, c: jax.Array) -> Any:
     return jax.vjp(partial(from_factors, factors), zeros)[1](c)[0]
 
 
 @jit
-def _kernel(factors: Factors) -> jax.Array:
+def kernel_of(factors: Factors) -> jax.Array:
     return sum(empirical.layer_kernel(layer, layer, False) for layer in factors[1].values())  # type: ignore

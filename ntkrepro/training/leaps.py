@@ -262,3 +262,13 @@ def length(now: int, target: int, pace: float) -> int:
     left, most = target - now, int((1 + now) * np.expm1(min(pace, 30.0)))
     size = left if left <= most else min(most, -(-left // 2))
     return size if size > CHEAPER else 1
+
+
+def course(steps: list[int], pace: float) -> Iterator[tuple[int, int]]:
+    """Where leaps to `steps` begin at one pace, and their sizes: 1 for a step."""
+    now = 0
+    for target in steps:
+        while now < target:
+            size = length(now, target, pace)
+            yield now, size
+            now += size
