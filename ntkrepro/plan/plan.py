@@ -31,6 +31,8 @@ from ntkrepro.training import loop
 
 SMALL = 16  # width and examples of the run of next to nothing
 TRAINED = {Solver.steps: 2, Solver.leaps: 16}  # its steps: by leaps enough for the first ones
+EXPECTED: dict[Solver, Callable[[Setup], Expected | None]]
+EXPECTED = {Solver.steps: lambda setup: None, Solver.leaps: expected}  # leaps of a run
 LOGGED = 48  # steps of another, all of them logged
 REACHED = 0.25  # of a matrix product's rate, by calls that are measured at their own size
 NO_SHAPES = LABELS | packs.OWN | {"data.seed"}  # change nothing that is compiled
@@ -106,7 +108,7 @@ def plan(run: Run) -> Plan:
             start,
             len(setup.steps) if spec.logs else 0,
             [cost(setup, call) for call in spec.calls(setup)],
-            expected(setup) if experiment.optimizer.solver is Solver.leaps else None,
+            EXPECTED[experiment.optimizer.solver](setup),
         )
 
 

@@ -136,9 +136,13 @@ def members(setup: Setup, critical: dict[str, float], say: Say, tick: Tick) -> n
 
 def together(setup: Setup) -> int:
     """Members of a block."""
-    if setup.experiment.optimizer.solver is Solver.leaps:  # each at a pace of its own
-        return 1
-    return memory.at_once(nbytes(setup.params0))
+    return SIZES[setup.experiment.optimizer.solver](setup)
+
+
+SIZES: dict[Solver, Callable[[Setup], int]] = {
+    Solver.steps: lambda setup: memory.at_once(nbytes(setup.params0)),
+    Solver.leaps: lambda setup: 1,  # each at a pace of its own
+}
 
 
 def share(tick: Tick, setup: Setup, first: int, last: int) -> Tick:
@@ -386,7 +390,7 @@ def needs(setup: Setup) -> list[Need]:
         data(setup),
         Need(what, "model.width", copies * nbytes(setup.params0)),
         Need("analytic kernels", "data.train", 4 * 8 * points**2, host=True),
-        *leaping_costs.needs(setup),
+        *leaping_costs.NEEDS[setup.experiment.optimizer.solver](setup),
     ]
 
 

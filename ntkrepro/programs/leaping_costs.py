@@ -59,10 +59,11 @@ def calls(setup: Setup, held: int) -> list[Call | HostCall]:
     size, velocities = outputs(setup), bool(setup.experiment.optimizer.momentum)
     probes = struct((min(PROBES, len(x)) + min(PROBES, len(setup.x_test)), *x.shape[1:]), x.dtype)
     points = count.linearizations
+    pushes = count.leaps + velocities * (points - setup.experiment.log.kernel)
     ways = count.steps + 3 * count.leaps
     moving = theta, theta, theta if velocities else None, struct((), x.dtype)
     found = [
-        *parts(setup, points, ways * (1 + velocities), count.leaps + velocities * points, held),
+        *parts(setup, points, ways * (1 + velocities), pushes, held),
         Call("weights moved", ways + count.leaps, leaps.moved, moving, held),
         Call("outputs of probes", 2 * count.leaps, apply(setup), (theta, probes), held),
         *(tangent_kernels(setup, count.kernels, held)),
@@ -125,9 +126,6 @@ def held(setup: Setup) -> int:
 
 
 def needs(setup: Setup) -> list[Need]:
-    """None where there are no leaps."""
-    if setup.experiment.optimizer.solver is Solver.steps:
-        return []
     own, momentum = setup.model.own, bool(setup.experiment.optimizer.momentum)
     weights = 5 * (1 + momentum) * nbytes(setup.params0)
     factors = 2 * nbytes(factors_of(setup))
@@ -136,3 +134,6 @@ def needs(setup: Setup) -> list[Need]:
         Need("factors of a leap", "data.train", factors),
         Need("kernels of a leap", "data.train", 2 * 8 * outputs(setup) ** 2, True),
     ]
+
+
+NEEDS = {Solver.steps: lambda setup: [], Solver.leaps: needs}

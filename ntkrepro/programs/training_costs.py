@@ -214,7 +214,7 @@ def needs(setup: Setup) -> list[Need]:
         Need("rows of the kernel", "linearized.space", rows * params, True),
         *([Need("kernel", "data.train", 3 * 8 * outputs(setup) ** 2, True)] if fits(setup) else []),
         *([readout_need(setup)] if solves(setup) else []),
-        *leaping_costs.needs(setup),
+        *leaping_costs.NEEDS[setup.experiment.optimizer.solver](setup),
     ]
 
 

@@ -147,8 +147,8 @@ def readout_path(setup: Setup) -> Iterator[Any]:
 
 def with_kernels(member: Member) -> tuple[Member, measure.Empirical | None]:
     """A member and its kernels at theta_0; without any it ends at once."""
-    setup = member.setup
-    leaps = setup.experiment.optimizer.solver is Solver.leaps
+    setup, experiment = member.setup, member.setup.experiment
+    leaps = experiment.log.kernel and experiment.optimizer.solver is Solver.leaps
     try:
         kernel = tangent(setup.model, setup.params0, setup.x_train).kernel if leaps else None
         return member, initial_kernels(setup, kernel)

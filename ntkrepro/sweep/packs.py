@@ -11,6 +11,7 @@ from ntkrepro.programs.memory import at_once, backend
 
 OWN = {"seed", "optimizer.lr", "optimizer.lr_over_critical"}  # what members may differ in
 MOST = 16
+TOGETHER = {Solver.steps: lambda most: most, Solver.leaps: lambda most: 1}  # each at its own pace
 
 
 def packs(runs: list[Run]) -> list[list[Run]]:
@@ -37,6 +38,5 @@ def size(point: Experiment) -> int:
         return 1
     if network.convolutional and backend() == "cpu":
         return 1
-    if point.optimizer.solver is Solver.leaps:
-        return 1
-    return point.pack or min(MOST, at_once(4 * weights))
+    most = point.pack or min(MOST, at_once(4 * weights))
+    return TOGETHER[point.optimizer.solver](most)
