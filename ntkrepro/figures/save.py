@@ -1,5 +1,6 @@
 """Figures as files, and their claims in the terminal."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from ntkrepro.errors import UserError
 from ntkrepro.figures import fits, panels
 from ntkrepro.figures.catalog import FIGURES
 from ntkrepro.figures.gather import Gathered, gather
+from ntkrepro.records.store import Record
+from ntkrepro.records.summary import solver
 
 COLOURS = {REPRODUCED: "green", FAILED: "red"}
 
@@ -66,11 +69,21 @@ def path(results: str | Path, scale: str, name: str) -> Path:
 
 
 def drawing(shown: Gathered, overrides: Sequence[str] = ()) -> panels.Picture:
-    """The figure, with what was asked below it: the scale, and the words of an exploration."""
+    """The figure, with what was asked below it: the scale, and the words of an exploration; and
+    which of its networks were not trained step by step."""
     picture = shown.figure.draw(shown.records)
     words = [word for word in explored(overrides) if key(word) != "data.path"]
-    panels.caption(picture, " ".join([f"scale={shown.scale}", *words]))
+    asked = " ".join([f"scale={shown.scale}", *words])
+    panels.caption(picture, ". ".join([asked, *solvers(list(shown.runs().values()))]))
     return picture
+
+
+def solvers(records: list[Record]) -> list[str]:
+    """How the records' networks were trained, for a caption; nothing of step by step."""
+    found = Counter(solver(record.config) for record in records)
+    share = {how: f"{count} of {len(records)} runs " for how, count in found.items()}
+    whole = len(found) == 1
+    return [how.capitalize() if whole else share[how] + how for how in sorted(found) if how]
 
 
 def save(shown: Gathered, to: Path) -> None:

@@ -1,5 +1,7 @@
 """A finished run in a few lines, from its record."""
 
+from typing import Any
+
 import pandas as pd
 
 from ntkrepro.records.store import Record
@@ -20,7 +22,7 @@ def kernel_convergence(record: Record) -> str:
 
 
 def train(record: Record) -> str:
-    """Final loss, accuracy and RMSE against the network of every model, and lr over critical."""
+    """Final loss, accuracy and RMSE against the network of every model, lr over critical, leaps."""
     rows = record.rows
     last = rows[(rows["step"] == rows["step"].max()) & (rows["index"] == 0)]
     lines = [
@@ -30,7 +32,24 @@ def train(record: Record) -> str:
     for model in [name for name in MODELS if name in set(last["model"])]:
         cells = [pair(last, model, quantity) for quantity in ("loss", "accuracy", "rmse")]
         lines.append(f"{model:14}" + "".join(f"{cell:>22}" for cell in cells))
-    return "\n".join([*lines, *rates(record)])
+    return "\n".join([*lines, *rates(record), *effort(record)])
+
+
+def solver(config: dict[str, Any]) -> str:
+    """How a network was trained, where not step by step; older records say nothing of it."""
+    optimizer = config.get("optimizer", {})
+    leaps = optimizer.get("solver") == "leaps"
+    return f"by leaps, tolerance {optimizer['tolerance']:g}" if leaps else ""
+
+
+def effort(record: Record) -> list[str]:
+    """What a network by leaps took, in place of how many steps."""
+    rows, how = record.rows, solver(record.config)
+    points, gradients = (value(rows, "network", q, "") for q in ("linearizations", "gradients"))
+    if points is None:  # of an ensemble
+        return [how] if how else []
+    worth = f"{points:.0f} linearizations, worth {gradients:.4g} gradients"
+    return [f"{how}: {worth} ({rows['step'].max()} steps)"]
 
 
 def rates(record: Record) -> list[str]:
@@ -70,7 +89,7 @@ def ensemble(record: Record) -> str:
     for model, (mean, std) in found.items():
         cells = (f"{mean[i]:.4g} ± {std[i]:.3g}" for i in (0, -1))
         lines.append(f"{model:16}" + "".join(f"{cell:>22}" for cell in cells))
-    return "\n".join([*lines, *rates(record)])
+    return "\n".join([*lines, *rates(record), *effort(record)])
 
 
 SUMMARIES = {"train": train, "kernel_convergence": kernel_convergence, "ensemble": ensemble}

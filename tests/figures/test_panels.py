@@ -172,3 +172,27 @@ def test_a_picture_of_rows_that_have_changed_since_is_drawn_again(digits, tmp_pa
         pictures.append((png.stat().st_mtime_ns, panels.about(png)["Rows"]))
     assert pictures[0] == pictures[1] != pictures[2]
     assert pictures[1][0] < pictures[2][0]
+
+
+def test_a_caption_says_which_networks_leapt(tmp_path):
+    """Where nothing lies on it; whatever part of the runs it is."""
+    from ntkrepro.programs.run import compute
+
+    words = ["scale=smoke", f"results={tmp_path}", "optimizer.solver=leaps"]
+    compute(compose(words))
+    (shown,) = gather.gather(["digits"], words)
+    picture = save.drawing(shown, words)
+    picture.canvas.draw()
+    caption = picture.get_supxlabel().replace("\n", " ")
+    assert caption.startswith("scale=smoke optimizer.solver=leaps. By leaps, tolerance 0.01. A col")
+    test_no_text_or_legend_lies_on_another_pane((picture, picture.canvas.get_renderer()), "digits")
+    plt.close(picture)
+    (record,) = shown.runs().values()
+    optimizer = record.config["optimizer"]
+    configs = [{}, optimizer, optimizer | {"tolerance": 0.1}, optimizer | {"solver": "steps"}]
+    several = [record._replace(config={"optimizer": own}) for own in configs]
+    assert save.solvers(several) == [
+        "1 of 4 runs by leaps, tolerance 0.01",
+        "1 of 4 runs by leaps, tolerance 0.1",
+    ]
+    assert save.solvers(several[::3]) == []

@@ -73,3 +73,14 @@ def test_only_what_is_missing_of_a_sweep_is_planned(tmp_path, capsys, monkeypatc
         done(point)
     cli.plan(words)
     assert capsys.readouterr().out == "all 3 runs are there already\n"
+
+
+def test_a_plan_of_leaps_is_told_as_an_estimate(tmp_path, capsys, monkeypatch):
+    plans = [PLAN._replace(leaps=plan.Expected(9, 23, 56, 46)), PLAN]
+    monkeypatch.setattr(plan, "plan", lambda point: plans.pop(0))
+    cli.plan([f"results={tmp_path}", "optimizer.solver=leaps"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "by leaps, tolerance 0.01: an estimate of 56 linearizations, for 23 leaps and 9" in told
+    assert "in place of 1024 steps" in told
+    cli.plan([f"results={tmp_path}"])
+    assert "by leaps" not in capsys.readouterr().out

@@ -16,6 +16,7 @@ from ntkrepro.config.identity import RECORDS_VERSION, flat
 from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.files import BLANK, sealed
 from ntkrepro.records import store
+from ntkrepro.records.rows import rows
 from ntkrepro.records.summary import summary
 from ntkrepro.sweep import locks, status
 from ntkrepro.sweep.attempt import Attempt
@@ -301,3 +302,18 @@ def test_no_folder_of_this_machine_is_in_a_record(ntkrepro, tmp_path):
     assert sys.prefix not in metadata
     provenance = json.loads(pq.read_schema(path).metadata[b"provenance"])
     assert provenance["command"] == " ".join(("ntkrepro run", *TINY))
+
+
+def test_the_summary_says_what_leaps_took(digits):
+    """Of a run by leaps alone; an ensemble's record doesn't tell how many."""
+    record = store.read(digits)
+    assert "leaps" not in summary(record)
+    optimizer = record.config["optimizer"] | {"solver": "leaps", "tolerance": 0.02}
+    leapt = record._replace(config=record.config | {"optimizer": optimizer})
+    assert summary(leapt).splitlines()[-1] == "by leaps, tolerance 0.02"
+    spent = {"linearizations": [3.0, 17.0], "gradients": [5.0, 40.5]}
+    frames = [rows("network", name, [0, 32], values) for name, values in spent.items()]
+    told = summary(leapt._replace(rows=pd.concat([record.rows, *frames])))
+    assert told.splitlines()[-1] == (
+        "by leaps, tolerance 0.02: 17 linearizations, worth 40.5 gradients (32 steps)"
+    )

@@ -180,6 +180,13 @@ def test_a_pack_leaves_out_those_that_diverge(tmp_path):
     assert run_grid(points, attempt) == [None, None, None]  # failed in this attempt: not again
 
 
+def test_leaps_are_taken_alone(tmp_path):
+    """Each run at its own pace, however many a pack is asked to have."""
+    for words, sizes in ((["optimizer.solver=leaps"], [1, 1, 1]), ([], [3])):
+        points = [tiny(tmp_path, "pack=3", *words, f"seed={seed}") for seed in range(3)]
+        assert [len(pack) for pack in packs.packs(points)] == sizes
+
+
 @pytest.mark.parametrize(
     "words",
     [
