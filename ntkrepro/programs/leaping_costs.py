@@ -102,7 +102,7 @@ def parts(setup: Setup, points: int, pulls: int, pushes: int, held: int) -> list
 
 
 def tangent_kernels(setup: Setup, count: int, held: int) -> list[Call | HostCall]:
-    factors, name = factors_of(setup), "Theta(X, X) of the linearizations"
+    factors, name = factors_of(setup), "Theta_t(X, X)"
     if factors:
         return [Call(name, count, tangent.kernel_of, (factors,), held)]
     return tangent_kernel(setup, name, count, None, held)

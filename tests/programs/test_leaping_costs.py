@@ -41,7 +41,7 @@ def counted(monkeypatch):
 
     def tangent(of, *args):
         count["linearizations"] += 1
-        own, kernel = of(*args), "Theta(X, X) of the linearizations"
+        own, kernel = of(*args), "Theta_t(X, X)"
         return own._replace(
             push=counts("J omega", own.push),
             pull=counts("J^T c", own.pull),
@@ -124,3 +124,22 @@ def test_calls_can_be_compiled_and_have_their_memory(monkeypatch, words, factors
         *("weights of a leap", "factors of a leap", "kernels of a leap")
     }
     assert memory.largest(needs).bytes
+
+
+@pytest.mark.parametrize("loss", ["mse", "xent"])
+def test_the_flow_may_be_what_leaps_are_compared_with(tmp_path, loss):
+    """The network leaps as it does beside its discrete linearization, bit by bit: its deviation is
+    measured from that."""
+    words = ["scale=smoke", "optimizer.solver=leaps", "optimizer.steps=300", "log.points=2"]
+    words += ["model.activation=tanh", "linearized.analytic=false"]
+    words += ["data.targets=onehot", f"loss.name={loss}", f"results={tmp_path}"]
+    found = {}
+    for flow in (True, False):
+        rows = store.read(compute(compose([*words, f"linearized.flow={flow}"]))).rows
+        own = rows["model"].isin(["network", "ntk_empirical"]) & (rows["quantity"] == "output")
+        found[flow] = {
+            model: part["value"].to_numpy()
+            for model, part in rows[own].groupby("model", observed=True)
+        }
+    assert (found[True]["network"] == found[False]["network"]).all()
+    assert (found[True]["ntk_empirical"] != found[False]["ntk_empirical"]).any()
