@@ -81,7 +81,7 @@ def recursion(
     """(c, w) by this module's recursion itself, for any loss; from rest it may `begin` anywhere."""
     (c, w), out = begin or (np.zeros(f.size), np.zeros(f.size)), []
     for step in range(steps[-1]):
-        moved = (kernel @ c).reshape(f.shape) if step else 0.0
+        moved = (kernel @ c).reshape(f.shape) if c.any() else 0.0
         g = rule.gradient(f - slide(rule, step)[0] * jv - moved, y)
         w = rule.momentum * w + g.ravel()
         c = c + rule.lr * w
