@@ -40,7 +40,8 @@ def problem_of(setup: Setup, theta: TangentKernel) -> leaps.Problem:
     floor = opt.floor * leaps.rms(f0 - y)
 
     def allowed(step: int, f: np.ndarray) -> float:
-        return opt.tolerance * max(leaps.rms(f - linear.at(step)), floor)
+        deviation, way = leaps.rms(f - linear.at(step)), leaps.rms(f - linear.f_other)
+        return opt.tolerance * max(float(np.fmin(deviation, way)), floor)  # it may diverge
 
     return leaps.Problem(
         rule,
