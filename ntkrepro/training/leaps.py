@@ -91,11 +91,6 @@ class Point:
         self.jv = 0 * self.f if velocity is None else self.push(velocity)
 
     @cached_property
-    def seen(self) -> np.ndarray:
-        """Outputs where errors are measured."""
-        return self.problem.probe(self.omega)
-
-    @cached_property
     def matrix(self) -> np.ndarray:
         """The kernel [n k, n k] in float64."""
         return dynamics.matrix(self.full, 0)
@@ -168,7 +163,7 @@ def leap(here: Point, now: int, steps: int) -> Taken:
     first, second = (problem.probe(moved[0]) for moved in (whole, halves))
     bent = here.length(near.c - half / steps * far.c) / max(here.length(far.c), 1e-300)
     off = weights[0] * rms(second - first) * min(1.0, unsteady(here, middle, near) + bent)
-    passes = 3 * problem.probes / len(problem.y)
+    passes = 2 * problem.probes / len(problem.y)
     costs = spent(here, middle, passes=passes)
     return Taken(omega, velocity, off, problem.allowed(now + steps, second), costs)
 

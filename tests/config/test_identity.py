@@ -24,6 +24,7 @@ from ntkrepro.config.identity import (
 )
 from ntkrepro.config.rules import USES, check
 from ntkrepro.config.schema import Data, Experiment, Log, Scale
+from ntkrepro.errors import UserError
 
 # valid with another key, or with files of the user's own
 NOT_ALONE = {"data.name", "data.digest", "model.factory", "model.digest"}
@@ -157,6 +158,17 @@ def test_run_id_changes_with_the_records_version(monkeypatch):
     before = run_id(base())
     monkeypatch.setattr(identity, "RECORDS_VERSION", RECORDS_VERSION + 1)
     assert run_id(base()) != before
+
+
+@pytest.mark.parametrize("key", ["optimizer.tolerance", "optimizer.floor"])
+def test_how_leaps_are_taken_names_a_run_by_leaps_alone(key):
+    steps, leaps = compose([]), ["optimizer.solver=leaps"]
+    usual = attrgetter(key)(steps.experiment)
+    assert compose([f"{key}={usual}"]).id == compose(["optimizer.solver=steps"]).id == steps.id
+    assert compose([*leaps, f"{key}={usual}"]).id == compose(leaps).id
+    assert len({steps.id, compose(leaps).id, compose([*leaps, f"{key}={2 * usual}"]).id}) == 3
+    with pytest.raises(UserError, match=key):
+        compose([f"{key}={2 * usual}"])
 
 
 def test_the_id_of_a_grid_is_that_of_all_its_runs():

@@ -45,6 +45,7 @@ BOUNDED = [  # keys, what their values must be, and what they mustn't
     ("log.steps", "0 to 2,147,483,647", outside(0, 2**31 - 1).map(lambda step: [3, step])),
     ("log.steps data.classes", "a list of single values", st.just([["3"]])),
     ("data.classes", "different from each other", st.lists(st.just("3"), min_size=2)),
+    ("optimizer.tolerance optimizer.floor", "above 0 and finite", NOT_ABOVE_0),
     ("model.w_var loss.scale optimizer.lr", "above 0 and finite", NOT_ABOVE_0),
     ("optimizer.lr_over_critical", "null (optimizer.lr is the rate) or above 0", NOT_ABOVE_0),
     ("model.b_var", "0 (no biases) or above, finite", BELOW_0 | st.just(inf)),
@@ -71,6 +72,7 @@ def test_every_bound_is_among_these():
     assert found == {key for key, *_ in KEYS}
 
 
+LEAPS = "optimizer.solver=leaps"
 OWN = ("model=custom", "model.factory=nets:Pair")
 GAUSSIAN = ("data.classes=[positive,negative]",)
 
@@ -124,6 +126,16 @@ GAUSSIAN = ("data.classes=[positive,negative]",)
         ([*OWN, "optimizer.layer_rates=S33"], "same "),
         ([*OWN, "optimizer.train=readout"], "all with model.architecture=custom"),
         (["data.path=own.npz"], "null, or stand with data=npz"),
+        (["optimizer.tolerance=0.1"], "0.01, or left out: it is for optimizer.solver=leaps"),
+        (["optimizer.floor=0.1"], "0.001, or left out: it is for optimizer.solver=leaps"),
+        (["optimizer.name=adam", LEAPS], "steps where optimizer.name is not sgd, or trains with"),
+        (["optimizer.weight_decay=0.1", LEAPS], "steps where optimizer.name is not sgd, or"),
+        (["optimizer.layer_rates=S33", LEAPS], "steps where optimizer.name is not sgd, or trains"),
+        (["data.subspace=false", "data.augment=true", LEAPS], "steps where optimizer.name is"),
+        (["optimizer.batch=32", LEAPS], "steps where optimizer.batch=32"),
+        (["experiment=wrn_cifar", "optimizer.batch=null", LEAPS], "steps where model.norm=batch"),
+        (["linearized.space=weights", LEAPS], "steps where linearized.space=weights"),
+        (["linearized.space=both", LEAPS], "steps where linearized.space=both"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(overrides, told):
