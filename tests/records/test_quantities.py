@@ -13,6 +13,8 @@ from ntkrepro.programs.run import compute
 ROOT = Path(__file__).parents[2]
 STORED = sorted((ROOT / "results" / "runs").glob("*.parquet"))
 
+TODAY = ("program=ensemble data.points=5 samples=2", "optimizer.solver=leaps")
+
 
 def documented(page):
     """{program: names in the first column of the table that follows `program=...`}."""
@@ -24,11 +26,11 @@ def documented(page):
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """{program: quantities of its committed records, and of an ensemble of today}."""
-    words = ("program=ensemble", "data.points=5", "samples=2", "model.width=8", "scale=smoke")
-    today = compute(compose([*words, f"results={tmp_path_factory.mktemp('today')}"]))
+    """{program: quantities of its committed records, of an ensemble and of leaps of today}."""
+    words = ("scale=smoke", "model.width=8", f"results={tmp_path_factory.mktemp('today')}")
+    today = [compute(compose([*words, *more.split()])) for more in TODAY]
     found = {}
-    for path in (today, *STORED):
+    for path in (*today, *STORED):
         table = pq.read_table(path, columns=["quantity"])
         program = json.loads(table.schema.metadata[b"config"])["program"]
         found.setdefault(program, set()).update(table["quantity"].unique().to_pylist())
