@@ -17,7 +17,13 @@ from ntkrepro.programs.setup import Setup, prepare
 from ntkrepro.training import loop, measure
 from ntkrepro.training.leaps import rms
 
-WORDS = ("experiment=fc_cifar", "data.train=64", "data.test=64", "model.depth=3", "model.width=256")
+WORDS: tuple[str, ...] = (
+    "experiment=fc_cifar",
+    "data.train=64",
+    "data.test=64",
+    "model.depth=3",
+    "model.width=256",
+)
 WORDS += ("model.activation=tanh", "model.w_var=1.5", "optimizer.lr=0.5", "optimizer.steps=4096")
 WORDS += ("log.points=13", "log.steps=[]", "precision=float64", "optimizer.solver=leaps")
 
@@ -29,7 +35,8 @@ def main() -> None:
 
 
 def compare(setup: Setup) -> None:
-    names, leaps = ("network",), []
+    names: tuple[str, ...] = ("network",)
+    leaps: list[int] = []
     recipe, task = weight_space.recipe_of(setup), weight_space.task_of(setup, names)
     theta = function_space.empirical_kernels(setup)
     linear = function_space.trajectory(setup, theta, with_weights=False).test
@@ -41,6 +48,7 @@ def compare(setup: Setup) -> None:
         share = off / deviation if deviation else 0.0
         worst = max(worst, share)
         print(f"step {reached.step:6}  error / deviation {share:8.4%}  deviation {deviation:.3g}")
+    assert reached.spent is not None, "by leaps"
     estimate, linearizations, gradients = reached.spent
     print(
         f"{len(leaps)} leaps, {linearizations:.0f} linearizations, {gradients:.0f} gradients for "

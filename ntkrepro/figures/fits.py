@@ -77,6 +77,10 @@ def refuse(name: str, own: Figure, base: str, runs: list[Run]) -> None:
         )
 
 
+# labels but the scale, and how gradient descent is followed, which the pictures say beside it
+MAY_DIFFER = LABELS - {"scale"} | {f"optimizer.{key}" for key in ("solver", "tolerance", "floor")}
+
+
 def pooled(configs: list[dict[str, Any]], keys: tuple[str, ...], follows: tuple[str, ...]) -> str:
     """The first key in which configs differ that the figure would show as one, or ""."""
     first: dict[str, dict[str, Any]] = {}
@@ -85,7 +89,7 @@ def pooled(configs: list[dict[str, Any]], keys: tuple[str, ...], follows: tuple[
         for key, value in config.items():
             free = any(f"{key}.".startswith(f"{k}.") for k in (*keys, *follows))
             same = value == twin[key] and (free or value == configs[0][key])
-            if not same and key not in LABELS - {"scale"}:
+            if not same and key not in MAY_DIFFER:
                 return key
     return ""
 
