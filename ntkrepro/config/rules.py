@@ -159,11 +159,12 @@ def optimizer(e: Experiment) -> Refused:
 
 
 def leaps(e: Experiment) -> Refused:
-    """Leaps follow the tangent kernel of all train points."""
+    """Leaps follow the tangent kernel of all train points; an ensemble's readouts need none."""
+    trained = e.optimizer.train if e.program is Program.ensemble else Trained.all
     opt, normalized = e.optimizer, e.model.architecture in NORMALIZED
     why = {
         "optimizer.name is not sgd, or trains with weight decay, layer rates or augmentation, or "
-        "not all": not gradient_descent(e),
+        "not all": not gradient_descent(e, trained),
         f"optimizer.batch={opt.batch}": opt.batch is not None,
         "model.norm=batch, which leaves no kernel of pairs of examples": normalized
         and e.model.norm is Normalization.batch,

@@ -38,7 +38,7 @@ def train(record: Record) -> str:
 def solver(config: dict[str, Any]) -> str:
     """How a network was trained, where not step by step; older records say nothing of it."""
     optimizer = config.get("optimizer", {})
-    leaps = optimizer.get("solver") == "leaps"
+    leaps = optimizer.get("solver") == "leaps" and optimizer["train"] == "all"
     return f"by leaps, tolerance {optimizer['tolerance']:g}" if leaps else ""
 
 
