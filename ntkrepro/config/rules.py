@@ -274,5 +274,5 @@ def examples(e: Experiment) -> Refused:
 
 RULES = (
     *(own_files, examples),  # the others compare numbers
-    *(critical_rate, optimizer, leaps, ensemble, kernels, unused, inputs, logged),
+    *(critical_rate, optimizer, ensemble, kernels, unused, leaps, inputs, logged),
 )

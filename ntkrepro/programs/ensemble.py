@@ -415,5 +415,7 @@ class Way(NamedTuple):
 WHOLE = "parameters and their gradients"
 TRAINED = {
     Trained.all: Way("ntk_analytic", BLOCKS, train_calls, (WHOLE, 3), ("network",)),
-    Trained.readout: Way("nngp", dict.fromkeys(Solver, solve_block), solve_calls, ("parameters", 1), ()),
+    Trained.readout: Way(
+        "nngp", dict.fromkeys(Solver, solve_block), solve_calls, ("parameters", 1), ()
+    ),
 }
