@@ -47,16 +47,24 @@ Pairs = list[tuple[np.ndarray, np.ndarray]]  # (c, w), each [n k]
 
 
 def leaps(
-    rule: Rule, kernel: np.ndarray, f: np.ndarray, y: np.ndarray, jv: np.ndarray, steps: list[int]
+    rule: Rule,
+    kernel: np.ndarray,
+    f: np.ndarray,
+    y: np.ndarray,
+    jv: np.ndarray,
+    steps: list[int],
+    spectrum: dynamics.Spectrum | None = None,
 ) -> list[Leap]:
     """The leaps of `steps` steps, ascending and above 0, from one point, in float64.
 
     kernel [n k, n k], which a single step doesn't read; outputs f, targets y, and J v [n, k], 0
-    from rest.
+    from rest. `spectrum`, of the kernel, where it is there already.
     """
     f, jv = np.asarray(f, np.float64), np.asarray(jv, np.float64)
-    follow = modes if rule.loss.quadratic and steps[-1] > 1 else recursion
-    pairs = follow(rule, kernel, f, y, jv, steps)
+    if rule.loss.quadratic and steps[-1] > 1:
+        pairs = modes(rule, spectrum or dynamics.spectrum(kernel), f, y, jv, steps)
+    else:
+        pairs = recursion(rule, kernel, f, y, jv, steps)
     return [
         Leap(c.reshape(f.shape), w.reshape(f.shape), *slide(rule, k))
         for (c, w), k in zip(pairs, steps, strict=True)
@@ -91,10 +99,15 @@ def recursion(
 
 
 def modes(
-    rule: Rule, kernel: np.ndarray, f: np.ndarray, y: np.ndarray, jv: np.ndarray, steps: list[int]
+    rule: Rule,
+    spectrum: dynamics.Spectrum,
+    f: np.ndarray,
+    y: np.ndarray,
+    jv: np.ndarray,
+    steps: list[int],
 ) -> Pairs:
-    """(c, w) by eigenmodes, on mse."""
-    values, vectors = dynamics.spectrum(kernel)
+    """(c, w) by eigenmodes of the kernel, on mse."""
+    values, vectors = spectrum
     r, q = (vectors.T @ part.ravel() for part in (f - y, jv))
     rate = rule.scale * rule.loss.rate(*f.shape)
     if not rule.momentum:

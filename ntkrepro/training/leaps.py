@@ -101,9 +101,19 @@ class Point:
         self.passes += self.tangent.cost.kernel
         return self.tangent.kernel()
 
+    @cached_property
+    def spectrum(self) -> dynamics.Spectrum | None:
+        """Of the kernel, where leaps need it."""
+        return dynamics.spectrum(self.matrix) if self.problem.rule.loss.quadratic else None
+
     def leaps(self, steps: list[int]) -> list[Leap]:
-        kernel = self.matrix if steps[-1] > 1 else np.zeros((0, self.f.size))
-        return leaps(self.problem.rule, kernel, self.f, self.problem.y, self.jv, steps)
+        given = self.problem.rule, self.matrix, self.f, self.problem.y, self.jv
+        return leaps(*given, steps, self.spectrum)
+
+    def step(self) -> Leap:
+        """That of one step, which sees no kernel."""
+        none = np.zeros((0, self.f.size))
+        return leaps(self.problem.rule, none, self.f, self.problem.y, self.jv, [1])[0]
 
     def after(self, leap: Leap) -> tuple[Any, Any]:
         """omega and velocity."""
@@ -140,7 +150,7 @@ class Taken(NamedTuple):
 
 
 def step(here: Point) -> Taken:
-    return Taken(*here.after(here.leaps([1])[0]), 0.0, 0.0, spent(here))
+    return Taken(*here.after(here.step()), 0.0, 0.0, spent(here))
 
 
 def leap(here: Point, now: int, steps: int) -> Taken:
