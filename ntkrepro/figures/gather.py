@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -11,8 +11,8 @@ import pandas as pd
 
 from ntkrepro.claims.claim import Claim
 from ntkrepro.config import catalog
-from ntkrepro.config.identity import as_dict
-from ntkrepro.config.schema import Experiment
+from ntkrepro.config.identity import Run, as_dict, run_id
+from ntkrepro.config.schema import Experiment, Solver
 from ntkrepro.figures import fits
 from ntkrepro.figures.catalog import Figure
 from ntkrepro.records import store
@@ -92,7 +92,7 @@ def load(words: Sequence[str], only: Collection[str] = ()) -> tuple[list[Record]
             read.append(record._replace(rows=rows, config=whole(record.config)))
     lack, name = len(runs) - len(read), runs[0].experiment.name
     mend = f"{lack} of {len(runs)} runs of {name}: {command(words, len(runs))}" if lack else ""
-    paper = paper_runs(words[0]) if read else set()
+    paper = paper_runs(words[0], runs) if read else set()
     return [record._replace(paper=record.id in paper) for record in read], mend
 
 
@@ -103,9 +103,16 @@ def whole(config: dict[str, Any]) -> dict[str, Any]:
     return default | config | parts
 
 
-def paper_runs(experiment: str) -> set[str]:
-    """Ids of the runs at the paper's numbers."""
-    return {run.id for run in fits.expand(experiment, "scale=paper")}
+def paper_runs(experiment: str, runs: list[Run]) -> set[str]:
+    """Ids of those at the paper's numbers, by steps or by leaps of the usual tolerance."""
+    paper = {by_steps(run) for run in fits.expand(experiment, "scale=paper")}
+    return {run.id for run in runs if by_steps(run) in paper}
+
+
+def by_steps(run: Run) -> str:
+    """The id of the same numbers by steps."""
+    optimizer = replace(run.experiment.optimizer, solver=Solver.steps)
+    return run_id(replace(run.experiment, optimizer=optimizer))
 
 
 def command(words: Sequence[str], runs: int) -> str:

@@ -134,7 +134,14 @@ def test_a_record_is_the_papers_if_all_its_numbers_are(record, tmp_path):
     paper = ["experiment=fc_cifar", "scale=paper", here]
     by_hand = ["experiment=fc_cifar", "scale=laptop", "model.width=2048", "optimizer.steps=25600"]
     other = [*paper, "model.width=64"]
-    for words, expected in ((paper, True), ([*by_hand, here], True), (other, False)):
+    leaps, loose = "optimizer.solver=leaps", "optimizer.tolerance=0.1"
+    for words, expected in (
+        (paper, True),
+        ([*by_hand, here], True),
+        (other, False),
+        ([*paper, leaps], True),
+        ([*paper, leaps, loose], False),
+    ):
         stored(record, *words)
         (found,), lack = gather.load(words)
         assert (found.paper, lack) == (expected, "")
