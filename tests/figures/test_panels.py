@@ -66,7 +66,7 @@ def test_every_logarithmic_axis_has_two_labels(drawn, name):
 @every_figure
 def test_the_scale_and_what_bands_and_bars_are_stand_below(drawn, name):
     picture, _ = drawn
-    caption = picture.get_supxlabel()
+    caption = " ".join(picture.get_supxlabel().split())
     assert caption.startswith("scale=smoke")
     filled = any(ax.collections or ax.containers for ax in picture.axes)
     assert filled == any(word in caption for word in ("bands: ", "bars: ", "Bands and dotted"))
