@@ -9,7 +9,7 @@ but one forward pass (theory/readout.py).
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -158,34 +158,47 @@ def train_block(
 
     Raises RunFailed where one diverges.
     """
-    experiment = setup.experiment
     recipe, task = recipe_of(setup), task_of(setup, ("network",))
     task = loop.stack([task._replace(params0=member(setup, i)) for i in range(first, last)])
-    title = f"members {first} to {last - 1} of {experiment.samples}"
-    path, fresh = path.with_suffix(".checkpoint"), loop.start_members(recipe, task, ("network",))
-    now, states, stored = checkpoint.load(path, title, fresh)
-    seen = list(stored.get("outputs", ()))
-    keep = checkpoint.keeper(
-        path, experiment.checkpoint, title, lambda: {"outputs": np.stack(seen)} if seen else {}
-    )
-    steps = setup.steps[len(seen) :]
-    with signals.deferred():
+    title = f"members {first} to {last - 1} of {setup.experiment.samples}"
+    fresh = loop.start_members(recipe, task, ("network",))
+
+    def train(steps: list[int], keep: checkpoint.Keep, resume: Any) -> Iterator[jax.Array]:
         for _, omegas in loop.train(
-            recipe, task, ("network",), steps, tick, members=True, keep=keep, resume=(now, states)
+            recipe, task, ("network",), steps, tick, members=True, keep=keep, resume=resume
         ):
-            f = np.asarray(on_path(setup.model, task.params0, omegas["network"], setup.x_test))
-            seen.append(f)
-            refuse_diverged(setup, critical, "network", np.stack(seen) ** 2)
-    return np.stack(seen)
+            yield on_path(setup.model, task.params0, omegas["network"], setup.x_test)
+
+    return followed(setup, critical, path, title, fresh, train)
 
 
 def leap_block(
     setup: Setup, critical: dict[str, float], first: int, last: int, path: Path, tick: Tick
 ) -> np.ndarray:
     """As `train_block`, of one member by leaps."""
-    own, path = setup._replace(params0=member(setup, first)), path.with_suffix(".checkpoint")
+    own = setup._replace(params0=member(setup, first))
     theta, title = function_space.empirical_kernels(own), f"member {first} by leaps"
-    now, state, stored = checkpoint.load(path, title, leaping.start(own))
+
+    def train(steps: list[int], keep: checkpoint.Keep, resume: Any) -> Iterator[jax.Array]:
+        for reached in leaping.train(own, theta, steps, tick, keep, resume):
+            theta_t = loop.add(own.params0, reached.omegas["network"])
+            yield measure.apply(own.model, theta_t, own.x_test).T
+
+    return followed(setup, critical, path, title, leaping.start(own), train)
+
+
+def followed(
+    setup: Setup,
+    critical: dict[str, float],
+    path: Path,
+    title: str,
+    fresh: Any,
+    train: Callable[[list[int], checkpoint.Keep, Any], Iterator[jax.Array]],
+) -> np.ndarray:
+    """The outputs that train(steps, keep, resume) yields at the logged steps, from the last
+    checkpoint of the block `title` if there is one, else from `fresh` states."""
+    path = path.with_suffix(".checkpoint")
+    now, states, stored = checkpoint.load(path, title, fresh)
     seen = list(stored.get("outputs", ()))
     keep = checkpoint.keeper(
         path,
@@ -194,11 +207,8 @@ def leap_block(
         lambda: {"outputs": np.stack(seen)} if seen else {},
     )
     with signals.deferred():
-        for reached in leaping.train(
-            own, theta, setup.steps[len(seen) :], tick, keep, (now, state)
-        ):
-            theta_t = loop.add(own.params0, reached.omegas["network"])
-            seen.append(np.asarray(measure.apply(own.model, theta_t, own.x_test)).T)
+        for outputs in train(setup.steps[len(seen) :], keep, (now, states)):
+            seen.append(np.asarray(outputs))
             refuse_diverged(setup, critical, "network", np.stack(seen) ** 2)
     return np.stack(seen)
 
