@@ -1,8 +1,11 @@
 """Networks as functions: initial parameters, outputs, shapes, layer rates."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict as flatten  # params -> {path: leaf}
@@ -41,6 +44,17 @@ def shapes(model: Network, inputs: tuple[int, ...], dtype: jnp.dtype) -> Any:
 def apply(model: Network, params: dict, x: jax.Array) -> jax.Array:
     """Outputs [n, k]."""
     return model.apply({"params": params}, x)  # type: ignore[return-value]
+
+
+def less(parts: dict[tuple[str, ...], Callable[[jax.Array], jax.Array]]) -> AbstractContextManager:
+    """Within it every layer of these paths gives h - part(x) in place of its own h of x."""
+
+    def call(layer: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        h, path = layer(*args, **kwargs), context.module.path
+        named = context.method_name == "__call__" and path in parts
+        return h - parts[path](*args) if named else h
+
+    return nn.intercept_methods(call)
 
 
 def layer_rates(model: Network, params: dict, x: jax.Array) -> dict:

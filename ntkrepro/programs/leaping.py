@@ -11,12 +11,13 @@ import numpy as np
 from ntkrepro.programs.function_space import TangentKernel
 from ntkrepro.programs.observe import Reached
 from ntkrepro.programs.setup import Setup
-from ntkrepro.theory import dynamics
+from ntkrepro.theory import dynamics, moves
 from ntkrepro.theory.leaps import Fixed, Rule
+from ntkrepro.theory.moves import STILL, Move
 from ntkrepro.theory.tangent import tangent
 from ntkrepro.training import leaps, loop, measure
 
-PROBES = 128  # train points, and test points, at which errors are measured
+PROBES = 64  # train points, and test points, at which errors are measured
 
 
 def problem_of(setup: Setup, theta: TangentKernel) -> leaps.Problem:
@@ -27,15 +28,13 @@ def problem_of(setup: Setup, theta: TangentKernel) -> leaps.Problem:
     rule = Rule(setup.loss, experiment.loss.scale, setup.lr, opt.momentum)
     probes = jnp.concatenate([setup.x_train[:PROBES], setup.x_test[:PROBES]])
 
-    def outputs(omega: Any) -> np.ndarray:
-        theta = loop.add(params0, omega)
-        return np.asarray(measure.apply(setup.model, theta, probes), np.float64)
+    def outputs(theta: Any, move: Move) -> np.ndarray:
+        return np.asarray(moves.apply(setup.model, theta, probes, move), np.float64)
 
-    still = jax.tree.map(jnp.zeros_like, params0)
     f0 = np.asarray(measure.apply(setup.model, params0, setup.x_train), np.float64)
     kernel = dynamics.matrix(theta.train_train, 0)
     other = np.concatenate([theta.train_train[:PROBES], theta.test_train[:PROBES]])
-    values = f0, y, outputs(still)
+    values = f0, y, outputs(params0, STILL)
     linear = Fixed(rule, kernel, dynamics.matrix(other, 0), theta.spectrum, values)
     floor = opt.floor * leaps.rms(f0 - y)
 
@@ -45,7 +44,8 @@ def problem_of(setup: Setup, theta: TangentKernel) -> leaps.Problem:
 
     return leaps.Problem(
         rule,
-        lambda omega: tangent(setup.model, loop.add(params0, omega), setup.x_train),
+        partial(loop.add, params0),
+        lambda theta, move: tangent(setup.model, theta, setup.x_train, move),
         y,
         outputs,
         len(probes),

@@ -12,8 +12,7 @@ from ntkrepro.programs.kernel_costs import eigenvalues, follow, kernel_bytes, ta
 from ntkrepro.programs.leaping import PROBES
 from ntkrepro.programs.memory import Need, of_host
 from ntkrepro.programs.setup import Setup, nbytes, outputs
-from ntkrepro.theory import tangent
-from ntkrepro.theory.kernels import empirical
+from ntkrepro.theory import moves, tangent
 from ntkrepro.training import leaps
 
 TOLERANCE = 0.01
@@ -27,6 +26,9 @@ PACES = {
     Activation.gelu: (3.0, 0.25),
     Activation.identity: (3.0, 0.25),
 }
+# Weights that are alive at once: theta and omega here, and omega where the leap ends; where moves
+# are formed also those half way, after the whole and the halves.
+PLACES = {False: 3, True: 6}
 
 
 class Expected(NamedTuple):
@@ -53,23 +55,41 @@ def expected(setup: Setup) -> Expected:
 
 def calls(setup: Setup, held: int) -> list[Call | HostCall]:
     """A leap: a linearization here and one half way, a kernel and an eigendecomposition of each;
-    three ways of which one is the middle's; outputs at the probes after the whole and the halves.
-    """
+    outputs at the probes after the whole and the halves; and its moves (theory/moves.py)."""
     count, theta, x = expected(setup), setup.params0, setup.x_train
-    size, velocities = outputs(setup), bool(setup.experiment.optimizer.momentum)
+    points, velocities = count.linearizations, bool(setup.experiment.optimizer.momentum)
     probes = struct((min(PROBES, len(x)) + min(PROBES, len(setup.x_test)), *x.shape[1:]), x.dtype)
-    points = count.linearizations
+    seen = partial(moves.outputs, setup.model)
     pushes = count.leaps + velocities * (points - setup.experiment.log.kernel)
-    ways = count.steps + 3 * count.leaps
-    moving = theta, theta, theta if velocities else None, struct((), x.dtype)
+    moving = moves_of(setup)
     found = [
-        *parts(setup, points, ways * (1 + velocities), pushes, held),
-        Call("weights moved", ways + count.leaps, leaps.moved, moving, held),
-        Call("outputs of probes", 2 * count.leaps, apply(setup), (theta, probes), held),
+        *parts(setup, points, (count.steps + 3 * count.leaps) * (1 + velocities), pushes, held),
+        Call("weights moved", formed(setup, count), moves.subtract, (theta, *moving), held),
+        Call("outputs of probes", 2 * count.leaps, seen, (theta, probes, moving[1]), held),
         *(tangent_kernels(setup, count.kernels, held)),
-        *algebra(setup, count.leaps, size, held),
+        *algebra(setup, count.leaps, outputs(setup), held),
     ]
     return [call for call in found if call.calls]
+
+
+def formed(setup: Setup, count: Expected) -> int:
+    """How often weights less a move are formed: where a step or a leap ends, and unless moves are
+    kept as thin products half way and at the probes."""
+    velocities, (trees, _) = bool(setup.experiment.optimizer.momentum), moves_of(setup)
+    return (count.steps + count.leaps) * (1 + velocities) + 3 * count.leaps * bool(trees)
+
+
+def moves_of(setup: Setup) -> tuple[tuple, tuple]:
+    """Shapes of a move's trees and pulls."""
+    theta, x, factors = setup.params0, setup.x_train, factors_of(setup)
+    thin, velocities = is_thin(factors), bool(setup.experiment.optimizer.momentum)
+    c, one = struct(setup.dataset.y_train.shape, x.dtype), struct((), x.dtype)
+    trees = ((one, theta),) * (velocities + 2 * (not thin))
+    return trees, ((c, factors[1]),) * 2 if thin else ()
+
+
+def is_thin(factors: Any) -> bool:
+    return bool(factors) and moves.stays_thin(factors[1])
 
 
 def apply(setup: Setup) -> Any:
@@ -82,22 +102,24 @@ def factors_of(setup: Setup) -> Any:
     return jax.eval_shape(find, setup.params0, setup.x_train)
 
 
-def parts(setup: Setup, points: int, pulls: int, pushes: int, held: int) -> list[Call]:
-    """Linearizations, J^T c and J omega; by tangent.py's choice of how."""
+def parts(setup: Setup, points: int, ways: int, pushes: int, held: int) -> list[Call]:
+    """Linearizations, J^T c where it is formed, and J omega; by tangent.py's choice of how."""
     theta, x, factors = setup.params0, setup.x_train, factors_of(setup)
     c, given = struct(setup.dataset.y_train.shape, x.dtype), (theta, x)
+    trees, pulls = moves_of(setup)
     if factors:
-        capture = partial(empirical.capture, setup.model)
+        capture, moved = partial(moves.captured, setup.model), (trees[:1], pulls[:1])
+        pull, made = tangent.pull_factors, (factors, theta, c)
         return [
-            Call("linearizations", points, capture, given, held),
-            Call("J^T c", pulls, tangent.pull_factors, (factors, theta, c), held),
-            Call("J omega", pushes, tangent.push_factors, (factors, theta), held),
+            Call("linearizations", points, capture, (*given, pulls[:1]), held),
+            Call("J^T c", 0 if pulls else ways, pull, made, held),
+            Call("J omega", pushes, tangent.push_factors, (factors, *moved), held),
         ]
     pull, push = (partial(part, setup.model) for part in (tangent.pull, tangent.push))
     return [
         Call("linearizations", points, apply(setup), given, held),
-        Call("J^T c", pulls, pull, (*given, c), held),
-        Call("J omega", pushes, push, (*given, theta), held),
+        Call("J^T c", ways, pull, (*given, c), held),
+        Call("J omega", pushes, push, (*given, trees), held),
     ]
 
 
@@ -119,7 +141,7 @@ def algebra(setup: Setup, count: int, size: int, held: int) -> list[HostCall]:
 
 def held(setup: Setup) -> int:
     """Bytes of Theta_0; here and half way, factors and kernels, in float64 too; weights and
-    velocities at five places: here, half way, after the whole and the halves, and in between."""
+    velocities at PLACES."""
     kernels = 2 * outputs(setup) ** 2 * setup.x_train.dtype.itemsize
     still = of_host(kernel_bytes(setup, setup.k) + 2 * 8 * outputs(setup) ** 2)
     return still + kernels + sum(need.bytes for need in needs(setup)[:2])
@@ -127,7 +149,7 @@ def held(setup: Setup) -> int:
 
 def needs(setup: Setup) -> list[Need]:
     own, momentum = setup.model.own, bool(setup.experiment.optimizer.momentum)
-    weights = 5 * (1 + momentum) * nbytes(setup.params0)
+    weights = PLACES[bool(moves_of(setup)[0])] * (1 + momentum) * nbytes(setup.params0)
     factors = 2 * nbytes(factors_of(setup))
     return [
         Need("weights of a leap", "model.factory" if own else "model.width", weights),

@@ -71,7 +71,7 @@ def leaps(
     ]
 
 
-def slide(rule: Rule, steps: int) -> tuple[float, float]:
+def slide(rule: Rule, steps: float) -> tuple[float, float]:
     """s and beta^K."""
     beta = rule.momentum
     return rule.lr * beta * (1 - beta**steps) / (1 - beta), beta**steps

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ntkrepro.compilation import jit
 from ntkrepro.theory import dynamics
-from ntkrepro.theory.leaps import Leap, Rule, leaps
+from ntkrepro.theory.leaps import Leap, Rule, leaps, slide
+from ntkrepro.theory.moves import STILL, Move, absorbed, settled
 from ntkrepro.theory.tangent import Tangent
 
 FIRST = np.log(2.0)  # pace at the start: one step, then as many as there were
@@ -28,14 +28,15 @@ GRADIENT = 3  # passes through the network
 
 
 class Problem(NamedTuple):
-    """What is descended: the tangent at theta_0 + omega on the train points, their targets y
-    [n, k]; outputs at the points where errors are measured, and how far these may be off at a step
-    where the outputs are such."""
+    """What is descended: theta `at` an omega; the tangent at theta - move on the train points, and
+    their targets y [n, k]; outputs there at the points where errors are measured, and how far these
+    may be off at a step where the outputs are such."""
 
     rule: Rule
-    tangent: Callable[[Any], Tangent]
+    at: Callable[[Any], Any]
+    tangent: Callable[[Any, Move], Tangent]
     y: np.ndarray
-    probe: Callable[[Any], np.ndarray]
+    probe: Callable[[Any, Move], np.ndarray]
     probes: int
     allowed: Callable[[int, np.ndarray], float]
 
@@ -61,34 +62,28 @@ def gauge(pace: float, spent: np.ndarray) -> jax.Array:
     return jnp.asarray([pace, *spent], jnp.float32)
 
 
-@jit
-def moved(omega: Any, pulled: Any, velocity: Any, slide: Any) -> Any:
-    """omega - J^T c - s v."""
-    if velocity is None:
-        return jax.tree.map(jnp.subtract, omega, pulled)
-    return jax.tree.map(lambda o, p, v: o - p - slide * v, omega, pulled, velocity)
+class Ends(NamedTuple):
+    """Where a leap ends: what is taken from theta, and the velocity (none without momentum)."""
 
+    move: Move
+    velocity: Move
 
-@jit
-def turned(velocity: Any, pulled: Any, decay: Any) -> Any:
-    """beta^K v + J^T w."""
-    return jax.tree.map(lambda v, p: decay * v + p, velocity, pulled)
-
-
-@jit
-def extrapolated(whole: Any, halves: Any, weight: Any) -> Any:
-    return jax.tree.map(lambda a, b: b + weight * (b - a), whole, halves)
+    def at_rest(self, rule: Rule) -> Move:
+        """What will have been taken when the velocity has come to rest."""
+        return self.move + slide(rule, np.inf)[0] * self.velocity
 
 
 class Point:
-    """A state's tangent, with J v, and its kernel [n k, n k] once it is asked for."""
+    """The tangent at theta - move, with J v, and its kernel [n k, n k] once it is asked for."""
 
-    def __init__(self, problem: Problem, omega: Any, velocity: Any) -> None:
-        self.problem, self.omega, self.velocity = problem, omega, velocity
-        self.tangent = problem.tangent(omega)
+    def __init__(
+        self, problem: Problem, theta: Any, velocity: Move = STILL, move: Move = STILL
+    ) -> None:
+        self.problem, self.theta, self.velocity = problem, theta, velocity
+        self.tangent = problem.tangent(theta, move)
         self.f = np.asarray(self.tangent.f, np.float64)
         self.passes = self.tangent.cost.build
-        self.jv = 0 * self.f if velocity is None else self.push(velocity)
+        self.jv = self.push(velocity)
 
     @cached_property
     def matrix(self) -> np.ndarray:
@@ -115,19 +110,22 @@ class Point:
         none = np.zeros((0, self.f.size))
         return leaps(self.problem.rule, none, self.f, self.problem.y, self.jv, [1])[0]
 
-    def after(self, leap: Leap) -> tuple[Any, Any]:
-        """omega and velocity."""
-        still = self.velocity is None
-        omega = moved(self.omega, self.pull(leap.c), self.velocity, leap.slide)
-        return omega, None if still else turned(self.velocity, self.pull(leap.w), leap.decay)
+    def after(self, leap: Leap) -> Ends:
+        """From theta here."""
+        if not self.problem.rule.momentum:
+            return Ends(self.pull(leap.c), STILL)
+        move = self.pull(leap.c) + leap.slide * self.velocity
+        return Ends(move, self.pull(leap.w) + leap.decay * self.velocity)
 
-    def push(self, omega: Any) -> np.ndarray:
-        self.passes += self.tangent.cost.push
-        return np.asarray(self.tangent.push(omega), np.float64)
+    def push(self, move: Move) -> np.ndarray:
+        if not move:
+            return 0 * self.f
+        self.passes += self.tangent.cost.push if move.trees else 0
+        return np.asarray(self.tangent.push(move), np.float64)
 
-    def pull(self, c: np.ndarray) -> Any:
+    def pull(self, c: np.ndarray) -> Move:
         self.passes += self.tangent.cost.pull
-        return self.tangent.pull(jnp.asarray(c, self.tangent.f.dtype))
+        return self.tangent.pull(c)
 
     def length(self, c: np.ndarray) -> float:
         """|J^T c|."""
@@ -139,55 +137,64 @@ class Point:
 
 
 class Taken(NamedTuple):
-    """After a leap: omega and velocity; how far its outputs are estimated to be off (rms), and how
-    far they may be; passes and linearizations that it took."""
+    """After a leap: where it ends; how far its outputs are estimated to be off (rms), and how far
+    they may be; linearizations and gradients that it took."""
 
-    omega: Any
-    velocity: Any
+    ends: Ends
     off: float
     allowed: float
     spent: np.ndarray
 
+    @property
+    def work(self) -> np.ndarray:
+        """`spent`, and what forming its ends takes."""
+        return self.spent + spent(passes=sum(move.passes for move in self.ends))
+
 
 def step(here: Point) -> Taken:
-    return Taken(*here.after(here.step()), 0.0, 0.0, spent(here))
+    return Taken(here.after(here.step()), 0.0, 0.0, spent(here))
 
 
 def leap(here: Point, now: int, steps: int) -> Taken:
     """From step `now`, of two steps or more."""
-    problem, half, beta = here.problem, steps // 2, here.problem.rule.momentum
+    problem, half = here.problem, steps // 2
     if not here.finite:
-        return Taken(None, None, np.inf, 0.0, spent(here))
+        return Taken(Ends(STILL, STILL), np.inf, 0.0, spent(here))
     near, far = here.leaps([half, steps])
-    whole, middle = here.after(far), Point(problem, *here.after(near))
+    whole, early = here.after(far), here.after(near)
+    middle = Point(problem, here.theta, early.velocity, early.move)
     if not middle.finite:
-        return Taken(None, None, np.inf, 0.0, spent(here, middle))
-    halves = middle.after(middle.leaps([steps - half])[0])
-    left = steps - np.arange(steps)
+        return Taken(Ends(STILL, STILL), np.inf, 0.0, spent(here, middle))
+    late = middle.after(middle.leaps([steps - half])[0])
+    halves = Ends(early.move + late.move, late.velocity)
+    change = extrapolation(problem.rule, half, steps, whole, halves)
+    seen = halves.move, halves.move + change.at_rest(problem.rule)
+    first, second = (problem.probe(here.theta, move) for move in seen)
+    bent = here.length(near.c - half / steps * far.c) / max(here.length(far.c), 1e-300)
+    off = rms(second - first) * min(1.0, unsteady(here, middle, near, early.move) + bent)
+    looks = sum(problem.probes / len(problem.y) + absorbed(move) for move in seen)
+    costs = spent(here, middle, passes=looks)
+    ends = Ends(halves.move + change.move, halves.velocity + change.velocity)
+    return Taken(ends, off, problem.allowed(now + steps, first), costs)
+
+
+def extrapolation(rule: Rule, half: int, steps: int, whole: Ends, halves: Ends) -> Ends:
+    """What is added to the halves."""
+    left, beta = steps - np.arange(steps), rule.momentum
     responses = (1 - beta**left) / (1 - beta), beta ** (left - 1.0)
     weights = [weight(half, steps, response) for response in responses]
-    omega, velocity = (
-        None if a is None else extrapolated(a, b, w)
-        for a, b, w in zip(whole, halves, weights, strict=True)
-    )
-    first, second = (problem.probe(moved[0]) for moved in (whole, halves))
-    bent = here.length(near.c - half / steps * far.c) / max(here.length(far.c), 1e-300)
-    off = weights[0] * rms(second - first) * min(1.0, unsteady(here, middle, near) + bent)
-    passes = 2 * problem.probes / len(problem.y)
-    costs = spent(here, middle, passes=passes)
-    return Taken(omega, velocity, off, problem.allowed(now + steps, second), costs)
+    return Ends(*(w * (b - a) for a, b, w in zip(whole, halves, weights, strict=True)))
 
 
-def unsteady(here: Point, middle: Point, near: Leap) -> float:
+def unsteady(here: Point, middle: Point, near: Leap, move: Move) -> float:
     """How much of J's change from here to the middle was not steady: 0 for one that grows linearly
     along the way, about a half for one that wanders, as of ReLU networks whose units flip.
 
     The outputs tell: their change is the integral of J along the way, and by the trapezoidal rule
     (J_here + J_middle) / 2 times the way, where J changes steadily.
     """
-    way = jax.tree.map(jnp.subtract, middle.omega, here.omega)
     first = -(here.matrix @ near.c.ravel()).reshape(here.f.shape) - near.slide * here.jv
-    second = middle.push(way)
+    second = -middle.push(move)
     change = rms(second - first) / 2
     return rms(middle.f - here.f - (first + second) / 2) / change if change else 0.0
 
@@ -227,7 +234,7 @@ def solve(
     here = None
     for target in steps:
         while now < target:
-            here = here or Point(problem, state.omega, state.velocity)
+            here = here or point(problem, state)
             if not np.isfinite(here.f).all():
                 now = target  # and stays so
                 break
@@ -239,15 +246,29 @@ def solve(
             pace, past = next_pace(state, taken.off, limit, used), np.asarray(state.gauge[1:])
             if good:
                 now, here = now + size, None
-                past = np.array([np.hypot(past[0], taken.off), *(past[1:] + taken.spent)])
-                state = State(taken.omega, taken.velocity, gauge(pace, past))
+                past = np.array([np.hypot(past[0], taken.off), *(past[1:] + taken.work)])
+                state = arrived(state, taken.ends, gauge(pace, past))
                 done(now, state)
             else:
                 here.passes = 0
                 past = past + np.array([0.0, taken.spent[0] - 1, taken.spent[1]])
                 state = state._replace(gauge=gauge(pace, past))
-        here = here or Point(problem, state.omega, state.velocity)
+        here = here or point(problem, state)
         yield now, state, here
+
+
+def point(problem: Problem, state: State) -> Point:
+    velocity = STILL if state.velocity is None else Move(((1.0, state.velocity),))
+    return Point(problem, problem.at(state.omega), velocity)
+
+
+def arrived(state: State, ends: Ends, reached: jax.Array) -> State:
+    """Where a leap ends, with the gauge that it `reached`."""
+    omega = settled(state.omega, ends.move)
+    if state.velocity is None:
+        return State(omega, None, reached)
+    still = jax.tree.map(jnp.zeros_like, omega)
+    return State(omega, settled(still, -1.0 * ends.velocity), reached)
 
 
 def next_pace(state: State, off: float, limit: float, used: float) -> float:

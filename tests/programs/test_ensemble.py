@@ -64,7 +64,7 @@ def test_an_ensemble_by_leaps_goes_on_where_it_was_cut_off(tmp_path, monkeypatch
     words = ("samples=2", "optimizer.steps=64", "optimizer.solver=leaps", "checkpoint=0")
     whole = computed(small(tmp_path / "whole", *words)).networks
     run, seen = small(tmp_path / "cut", *words), []
-    real = ensemble.measure.apply
+    real = ensemble.leaping.moves.apply
 
     def dies(*args):
         seen.append(args)
@@ -72,7 +72,7 @@ def test_an_ensemble_by_leaps_goes_on_where_it_was_cut_off(tmp_path, monkeypatch
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(ensemble.measure, "apply", dies)
+    monkeypatch.setattr(ensemble.leaping.moves, "apply", dies)
     with pytest.raises(KeyboardInterrupt):
         computed(run)
     assert list(ensemble.folder(run).glob("*.checkpoint"))

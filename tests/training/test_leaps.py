@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkrepro.theory import dynamics
+from ntkrepro.theory import dynamics, moves
 from ntkrepro.theory.kernels import empirical
 from ntkrepro.theory.leaps import Fixed, Rule
 from ntkrepro.theory.losses import LOSSES
@@ -44,9 +44,10 @@ class Descent:
         self.linear = Fixed(rule, square, other, spectrum, (f[: len(x)], np.asarray(y), f))
         self.problem = leaps.Problem(
             rule,
-            lambda omega: tangent(model, loop.add(self.params0, omega), x),
+            partial(loop.add, self.params0),
+            lambda theta, move: tangent(model, theta, x, move),
             np.asarray(y),
-            self.outputs,
+            lambda theta, move: np.asarray(moves.apply(model, theta, self.points, move)),
             len(self.points),
             lambda step, f: TOLERANCE * self.deviation(step, f),
         )
@@ -69,14 +70,14 @@ class Descent:
     def leapt(self, size, last, extrapolated):
         """omega at step `last` by leaps of one `size`."""
         state = self.start()
-        omega, velocity = state.omega, state.velocity
         for now in range(0, last, size):
-            here = leaps.Point(self.problem, omega, velocity)
+            here = leaps.point(self.problem, state)
             if extrapolated:
-                omega, velocity, *_ = leaps.leap(here, now, size)
+                ends = leaps.leap(here, now, size).ends
             else:
-                omega, velocity = here.after(here.leaps([size])[0])
-        return omega
+                ends = here.after(here.leaps([size])[0])
+            state = leaps.arrived(state, ends, state.gauge)
+        return state.omega
 
 
 CASES = {
@@ -87,11 +88,14 @@ CASES = {
     "ten outputs": partial(Descent, fc(k=10), partial(problem, n=6)),
     "standard": partial(Descent, fc(parametrization="standard")),
     "cnn": partial(Descent, images.cnn(depth=1, k=1), partial(images.problem, size=4)),
+    "wide": partial(Descent, fc(width=96)),
+    "wide, with momentum": partial(Descent, fc(width=96), momentum=0.9),
+    "wide, xent": partial(Descent, fc(k=3, width=96), loss="xent"),
     "xent with momentum": partial(Descent, fc(k=3), loss="xent", momentum=0.9),
 }
 
 
-@pytest.mark.parametrize("name", ["tanh", "momentum", "xent"])
+@pytest.mark.parametrize("name", ["tanh", "momentum", "xent", "wide"])
 def test_leaps_of_one_step_are_the_steps(name, monkeypatch):
     monkeypatch.setattr(leaps, "length", lambda now, target, pace: 1)
     descent = CASES[name]()
@@ -100,7 +104,7 @@ def test_leaps_of_one_step_are_the_steps(name, monkeypatch):
     assert np.asarray(last.gauge[1:3]) == pytest.approx([0, 20])
 
 
-@pytest.mark.parametrize("name", ["tanh", "momentum"])
+@pytest.mark.parametrize("name", ["tanh", "momentum", "wide", "wide, with momentum"])
 def test_a_leap_of_two_steps_is_the_steps(name):
     """Each of its halves is one."""
     descent = CASES[name]()
@@ -145,7 +149,9 @@ def test_the_error_is_within_the_tolerance_and_about_the_estimate(name):
         exact, estimate = descent.outputs(omega), float(state.gauge[1])
         off = leaps.rms(descent.outputs(state.omega) - exact)
         assert off <= TOLERANCE * descent.deviation(step, exact)
-        assert off < LEAP or off / 10 <= estimate <= 10 * off
+        assert off < LEAP or off / 10 <= estimate
+        little = off < TOLERANCE / 100 * descent.deviation(step, exact)  # it has died out since
+        assert little or estimate <= 10 * off
     assert set(LOGGED) <= set(taken)
     assert len(taken) < LOGGED[-1] / 2
     assert states[-1].gauge[2] >= len(taken)
@@ -166,7 +172,7 @@ def test_where_a_kernel_is_not_finite_leaps_are_steps():
     tangent, n = descent.problem.tangent, len(descent.task.x)
     kernel = jnp.full((n, 1, n, 1), jnp.inf)
     descent.problem = descent.problem._replace(
-        tangent=lambda omega: tangent(omega)._replace(kernel=lambda: kernel)
+        tangent=lambda *there: tangent(*there)._replace(kernel=lambda: kernel)
     )
     assert close(descent.solved([1, 12])[-1].omega, descent.literal([12])[-1], LEAP)
 
