@@ -102,9 +102,9 @@ def pull(model: Network, params: Any, x: jax.Array, c: jax.Array) -> Any:
 def push_factors(factors: Factors, trees: Any, pulls: Any) -> jax.Array:
     f, layers = factors
     found = from_factors(factors, moves.total(trees)) - f if trees else jnp.zeros_like(f)
-    for path, outer in moves.joined(pulls).items():
+    for path, parts in moves.outers(pulls).items():
         layer = layers[path]
-        found = found + jnp.einsum("nkj,nj->nk", layer.delta, outer.of(layer.x))
+        found = found + jnp.einsum("nkj,nj->nk", layer.delta, moves.added(parts, layer.x))
     return found
 
 
