@@ -60,8 +60,9 @@ from ntkrepro.training import checkpoint, loop, measure
 Blocks = gaussian_process.Blocks
 
 
+Seen = dict[str, np.ndarray]  # `outputs` [t, members, points]; by leaps `spent` [t, members, 3]
 # of setup, critical rates, first and last member, the block's file, tick
-Block = Callable[[Setup, dict[str, float], int, int, Path, Tick], np.ndarray]
+Block = Callable[[Setup, dict[str, float], int, int, Path, Tick], Seen]
 
 
 class Process(NamedTuple):
@@ -84,6 +85,7 @@ def ensemble(pack: list[Run], say: Say, tick: Tick) -> list[Result | RunFailed]:
     `std` of `ntk_analytic` (Eq. 15, 16), `nngp` (Eq. S30, S31) and, at the last step, of the NNGP
     posterior `nngp_posterior` (Eq. 14), index = point; `alpha` of each point. And of split `train`
     `lr_critical` of both kernels, and of how many directions the posterior does without (`cut`).
+    By leaps, observe.SPENT of every member.
     """
     (run,) = pack
     setup, began = prepare(run), time.perf_counter()
@@ -94,11 +96,12 @@ def ensemble(pack: list[Run], say: Say, tick: Tick) -> list[Result | RunFailed]:
         squares = found[name].mean ** 2 + found[name].std ** 2
         refuse_diverged(setup, critical, name, squares)
     calculated, began = time.perf_counter() - began, time.perf_counter()
-    outputs = members(setup, critical, say, tick)
+    seen = members(setup, critical, say, tick)
     at = inputs.alphas(run.experiment.data.points)
     frames = [
         rows("data", "alpha", [0], at[None], "path"),
-        rows("network", "output", setup.steps, outputs, "path"),
+        rows("network", "output", setup.steps, seen["outputs"], "path"),
+        *observe.spent_rows("network", setup.steps, seen.get("spent")),
         *process_rows(found),
         *frames,
     ]
@@ -114,24 +117,23 @@ def folder(run: Run) -> Path:
     return run.beside("blocks")
 
 
-def members(setup: Setup, critical: dict[str, float], say: Say, tick: Tick) -> np.ndarray:
-    """Outputs of every member [t, members, points] at every logged step."""
+def members(setup: Setup, critical: dict[str, float], say: Say, tick: Tick) -> Seen:
+    """Of every member at every logged step."""
     experiment, size = setup.experiment, together(setup)
     opt = experiment.optimizer
     train, done = TRAINED[opt.train].blocks[opt.solver], []
     for first in range(0, experiment.samples, size):
         last = min(first + size, experiment.samples)
         path = folder(setup.run) / f"{first}-{last}.npz"
-        _, _, stored = checkpoint.load(path, path.stem, None)
-        if stored:
+        _, _, seen = checkpoint.load(path, path.stem, None)
+        if seen:
             say(f"members {first} to {last - 1} are there already")
         else:
             own = share(tick, setup, first, last)
-            block = train(setup, critical, first, last, path, own)
-            stored = {"outputs": block}
-            checkpoint.save(path, path.stem, experiment.optimizer.steps, None, stored)
-        done.append(stored["outputs"])
-    return np.concatenate(done, axis=1)
+            seen = train(setup, critical, first, last, path, own)
+            checkpoint.save(path, path.stem, experiment.optimizer.steps, None, seen)
+        done.append(seen)
+    return {name: np.concatenate([seen[name] for seen in done], axis=1) for name in done[0]}
 
 
 def together(setup: Setup) -> int:
@@ -153,8 +155,8 @@ def share(tick: Tick, setup: Setup, first: int, last: int) -> Tick:
 
 def train_block(
     setup: Setup, critical: dict[str, float], first: int, last: int, path: Path, tick: Tick
-) -> np.ndarray:
-    """Outputs [t, members, points] of members `first` to `last` - 1; `path` is the block's file.
+) -> Seen:
+    """Of members `first` to `last` - 1; `path` is the block's file.
 
     Raises RunFailed where one diverges.
     """
@@ -163,26 +165,29 @@ def train_block(
     title = f"members {first} to {last - 1} of {setup.experiment.samples}"
     fresh = loop.start_members(recipe, task, ("network",))
 
-    def train(steps: list[int], keep: checkpoint.Keep, resume: Any) -> Iterator[jax.Array]:
+    def train(steps: list[int], keep: checkpoint.Keep, resume: Any) -> Iterator[Seen]:
         for _, omegas in loop.train(
             recipe, task, ("network",), steps, tick, members=True, keep=keep, resume=resume
         ):
-            yield on_path(setup.model, task.params0, omegas["network"], setup.x_test)
+            outputs = on_path(setup.model, task.params0, omegas["network"], setup.x_test)
+            yield {"outputs": np.asarray(outputs)}
 
     return followed(setup, critical, path, title, fresh, train)
 
 
 def leap_block(
     setup: Setup, critical: dict[str, float], first: int, last: int, path: Path, tick: Tick
-) -> np.ndarray:
+) -> Seen:
     """As `train_block`, of one member by leaps."""
     own = setup._replace(params0=member(setup, first))
     theta, title = function_space.empirical_kernels(own), f"member {first} by leaps"
 
-    def train(steps: list[int], keep: checkpoint.Keep, resume: Any) -> Iterator[jax.Array]:
+    def train(steps: list[int], keep: checkpoint.Keep, resume: Any) -> Iterator[Seen]:
         for reached in leaping.train(own, theta, steps, tick, keep, resume):
             theta_t = loop.add(own.params0, reached.omegas["network"])
-            yield measure.apply(own.model, theta_t, own.x_test).T
+            outputs = measure.apply(own.model, theta_t, own.x_test)
+            assert reached.spent is not None, "by leaps"
+            yield {"outputs": np.asarray(outputs.T), "spent": reached.spent[None]}
 
     return followed(setup, critical, path, title, leaping.start(own), train)
 
@@ -193,24 +198,25 @@ def followed(
     path: Path,
     title: str,
     fresh: Any,
-    train: Callable[[list[int], checkpoint.Keep, Any], Iterator[jax.Array]],
-) -> np.ndarray:
-    """The outputs that train(steps, keep, resume) yields at the logged steps, from the last
-    checkpoint of the block `title` if there is one, else from `fresh` states."""
+    train: Callable[[list[int], checkpoint.Keep, Any], Iterator[Seen]],
+) -> Seen:
+    """What train(steps, keep, resume) yields at the logged steps, from the last checkpoint of the
+    block `title` if there is one, else from `fresh` states."""
     path = path.with_suffix(".checkpoint")
     now, states, stored = checkpoint.load(path, title, fresh)
-    seen = list(stored.get("outputs", ()))
-    keep = checkpoint.keeper(
-        path,
-        setup.experiment.checkpoint,
-        title,
-        lambda: {"outputs": np.stack(seen)} if seen else {},
-    )
+    seen = {name: list(values) for name, values in stored.items()}
+    done = len(seen.get("outputs", ()))
+    keep = checkpoint.keeper(path, setup.experiment.checkpoint, title, lambda: stacked(seen))
     with signals.deferred():
-        for outputs in train(setup.steps[len(seen) :], keep, (now, states)):
-            seen.append(np.asarray(outputs))
-            refuse_diverged(setup, critical, "network", np.stack(seen) ** 2)
-    return np.stack(seen)
+        for point in train(setup.steps[done:], keep, (now, states)):
+            for name, values in point.items():
+                seen.setdefault(name, []).append(values)
+            refuse_diverged(setup, critical, "network", np.stack(seen["outputs"]) ** 2)
+    return stacked(seen)
+
+
+def stacked(seen: dict[str, list[np.ndarray]]) -> Seen:
+    return {name: np.stack(values) for name, values in seen.items()}
 
 
 BLOCKS: dict[Solver, Block] = {Solver.steps: train_block, Solver.leaps: leap_block}
@@ -218,7 +224,7 @@ BLOCKS: dict[Solver, Block] = {Solver.steps: train_block, Solver.leaps: leap_blo
 
 def solve_block(
     setup: Setup, critical: dict[str, float], first: int, last: int, path: Path, tick: Tick
-) -> np.ndarray:
+) -> Seen:
     """As train_block, of members whose readout alone is trained, one after the other. Too short for
     a checkpoint of its own.
 
@@ -234,7 +240,7 @@ def solve_block(
         seen.append(np.stack([(f[n:] + j[n:] @ omega)[:, 0] for omega in moved]))
         refuse_diverged(setup, critical, "network", seen[-1] ** 2)
         tick(opt.steps * (i + 1 - first) // (last - first))
-    return np.stack(seen, axis=1)
+    return {"outputs": np.stack(seen, axis=1)}
 
 
 def member(setup: Setup, i: int) -> Any:

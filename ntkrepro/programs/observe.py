@@ -79,10 +79,14 @@ def trajectory_rows(
             out.append(rows(model, f"{name}_change", steps, change, "train"))
     if path.kernel_distance is not None:
         out.append(rows(model, "ntk_distance", steps, path.kernel_distance, "train"))
-    if path.spent is not None:
-        for name, values in zip(SPENT, path.spent.T, strict=True):
-            out.append(rows(model, name, steps, values))
-    return out
+    return [*out, *spent_rows(model, steps, path.spent)]
+
+
+def spent_rows(model: str, steps: list[int], spent: np.ndarray | None) -> list[pd.DataFrame]:
+    """Of SPENT [t, ..., 3], where leaps were taken."""
+    if spent is None:
+        return []
+    return [rows(model, name, steps, spent[..., i]) for i, name in enumerate(SPENT)]
 
 
 def target_rows(data: Dataset, keep: int) -> list[pd.DataFrame]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ntkrepro.records.store import Record
@@ -43,13 +44,17 @@ def solver(config: dict[str, Any]) -> str:
 
 
 def effort(record: Record) -> list[str]:
-    """What a network by leaps took, in place of how many steps."""
+    """What networks by leaps took, in place of how many steps each."""
     rows, how = record.rows, solver(record.config)
-    points, gradients = (value(rows, "network", q, "") for q in ("linearizations", "gradients"))
-    if points is None:  # of an ensemble
+    last = rows[(rows["step"] == rows["step"].max()) & (rows["model"] == "network")]
+    points, gradients = (
+        last["value"][last["quantity"] == q].sum() for q in ("linearizations", "gradients")
+    )
+    if not points:  # by steps, or an ensemble's older record
         return [how] if how else []
+    many = f"{record.config['samples']} x " if record.config.get("program") == "ensemble" else ""
     worth = f"{points:.0f} linearizations, worth {gradients:.4g} gradients"
-    return [f"{how}: {worth} ({rows['step'].max()} steps)"]
+    return [f"{how}: {worth} ({many}{rows['step'].max()} steps)"]
 
 
 def rates(record: Record) -> list[str]:
@@ -80,14 +85,16 @@ def ensemble(record: Record) -> str:
     """Mean and standard deviation at the path's ends at the last step."""
     rows = record.rows[record.rows["step"] == record.rows["step"].max()]
     at = record.rows[record.rows["quantity"] == "alpha"]["value"].to_numpy()
-    networks = rows[rows["model"] == "network"]["value"].to_numpy().reshape(-1, len(at))
+    outputs = rows[(rows["model"] == "network") & (rows["quantity"] == "output")]
+    networks = outputs["value"].to_numpy().reshape(-1, len(at))
+    spread = networks.std(0, ddof=1) if len(networks) > 1 else np.full(len(at), np.nan)
     lines = [f"{'':16}" + "".join(f"{f'alpha = {at[i]:g}':>22}" for i in (0, -1))]
-    found = {"network": (networks.mean(0), networks.std(0, ddof=1))}
+    found = {"network": (networks.mean(0), spread)}
     for model in ("ntk_analytic", "nngp", "nngp_posterior"):
         own = rows[rows["model"] == model]
         found[model] = tuple(own[own["quantity"] == q]["value"].to_numpy() for q in ("mean", "std"))
     for model, (mean, std) in found.items():
-        cells = (f"{mean[i]:.4g} ± {std[i]:.3g}" for i in (0, -1))
+        cells = (f"{mean[i]:.4g}{f' ± {std[i]:.3g}' * np.isfinite(std[i])}" for i in (0, -1))
         lines.append(f"{model:16}" + "".join(f"{cell:>22}" for cell in cells))
     return "\n".join([*lines, *rates(record), *effort(record)])
 

@@ -11,10 +11,12 @@ from ntkrepro.config.schema import Data, Solver, Targets, Trained
 from ntkrepro.data import inputs, load
 from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.networks import functions
-from ntkrepro.programs import ensemble, memory
+from ntkrepro.programs import ensemble, memory, observe
 from ntkrepro.programs.run import compute
 from ntkrepro.programs.setup import prepare
 from ntkrepro.records import store
+from ntkrepro.records.summary import summary
+from ntkrepro.records.tables import table
 from ntkrepro.theory import dynamics
 from ntkrepro.theory.kernels import empirical
 from ntkrepro.training import loop, recipe
@@ -122,6 +124,28 @@ def test_blocks_are_kept_and_a_run_goes_on_where_it_was_cut_off(tmp_path, monkey
     assert said == ["members 0 to 1 are there already", "members 2 to 3 are there already"]
     assert not ensemble.folder(run).exists()
     assert calls == [0, 2, 4]
+
+
+def test_members_by_leaps_tell_what_they_took(tmp_path):
+    """Each its own; the summary, of all."""
+    run = small(tmp_path, "samples=3", "optimizer.steps=256", "optimizer.solver=leaps")
+    record = store.read(compute(run))
+    spent = [table(record, "network", name, "") for name in observe.SPENT]
+    assert all(part.shape == (3, 3) for part in spent)  # steps, members
+    estimate, linearizations, gradients = (part.to_numpy() for part in spent)
+    assert (estimate[-1] > 0).all()
+    assert (np.diff(linearizations, axis=0) > 0).all()
+    assert len(set(gradients[-1])) > 1
+    worth = f"{linearizations[-1].sum():.0f} linearizations, worth {gradients[-1].sum():.4g} gradi"
+    assert worth in summary(record)
+    assert summary(record).endswith("(3 x 256 steps)")
+
+
+def test_one_member_has_no_spread(tmp_path, recwarn):
+    record = store.read(compute(small(tmp_path, "samples=1")))
+    own, process = summary(record).splitlines()[1:3]
+    assert "±" not in own and "±" in process  # noqa: PT018
+    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
 
 
 def test_a_damaged_block_is_told_and_trained_again(tmp_path, monkeypatch, capsys):

@@ -305,7 +305,7 @@ def test_no_folder_of_this_machine_is_in_a_record(ntkrepro, tmp_path):
 
 
 def test_the_summary_says_what_leaps_took(digits):
-    """Of a run by leaps alone; an ensemble's record doesn't tell how many."""
+    """Of a run by leaps alone; an ensemble's older record doesn't tell how many."""
     record = store.read(digits)
     assert "leaps" not in summary(record)
     optimizer = record.config["optimizer"] | {"solver": "leaps", "tolerance": 0.02}
