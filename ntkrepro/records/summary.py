@@ -94,7 +94,7 @@ def ensemble(record: Record) -> str:
         own = rows[rows["model"] == model]
         found[model] = tuple(own[own["quantity"] == q]["value"].to_numpy() for q in ("mean", "std"))
     for model, (mean, std) in found.items():
-        cells = (f"{mean[i]:.4g}{f' ± {std[i]:.3g}' * np.isfinite(std[i])}" for i in (0, -1))
+        cells = (f"{mean[i]:.4g}{f' ± {std[i]:.3g}' * bool(np.isfinite(std[i]))}" for i in (0, -1))
         lines.append(f"{model:16}" + "".join(f"{cell:>22}" for cell in cells))
     return "\n".join([*lines, *rates(record), *effort(record)])
 
