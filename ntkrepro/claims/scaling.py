@@ -1,15 +1,16 @@
 """How kernels, weights and RMSE scale with width, depth and data: Figures 1, 2 and 8."""
 
-from collections.abc import Iterable
-from typing import Any
+from typing import NamedTuple
 
 import pandas as pd
 
 from ntkrepro.claims import intervals
 from ntkrepro.claims.claim import Claim
-from ntkrepro.claims.criterion import at_most, both, sign, within
+from ntkrepro.claims.criterion import Criterion, at_most, both, sign, within
 from ntkrepro.records.store import Record
-from ntkrepro.records.tables import collect, final, final_rmse
+from ntkrepro.records.tables import collect, endings, final, final_rmse
+
+PAPER, FALLS = "§3.4, Figure 8", "falls with width: slope in n"
 
 
 def convergence_claims(records: list[Record]) -> list[Claim]:
@@ -49,28 +50,49 @@ def change_claims(records: list[Record]) -> list[Claim]:
     return claims
 
 
+class Pane(NamedTuple):
+    """A pane of Figure 8: its claims' name, what it says of a line, which `by` names (as `symbol`
+    in the statement), its criterion for the slope in `x`."""
+
+    name: str
+    network: str
+    by: str
+    symbol: str
+    says: str
+    x: str
+    source: str
+    criterion: Criterion
+
+
+PANES = {  # experiment -> pane
+    "rmse_fc_depth": Pane(
+        "8a", "Fully connected", "depth", "L", "~ 1/n: slope in n", "width", PAPER, within(-1, 0.3)
+    ),
+    "rmse_fc_data": Pane(
+        "8b", "Fully connected", "width", "n", "~ |D|: slope in |D|", "train", PAPER, within(1, 0.4)
+    ),
+    "rmse_cnn": Pane("8c", "Convolutional", "depth", "L", FALLS, "width", "Figure 8", sign(-1)),
+    "rmse_wrn": Pane("8d", "Wide residual", "depth", "N", FALLS, "width", "Figure 8", sign(-1)),
+}
+
+
 def rmse_claims(records: dict[str, list[Record]]) -> list[Claim]:
-    """8a: RMSE ~ 1/n at every depth; 8b: ~ |D|; 8c, 8d: falls with width. One for each line."""
-    claims, source = [], "§3.3.1, Figure 8"
-    for depth, rows in _lines(records.get("rmse_fc_depth"), "depth"):
-        what = f"Fully connected, L={depth}: final RMSE ~ 1/n: slope in n"
-        slope = intervals.slope(rows, "width")
-        claims.append(Claim(f"8a L={depth}", what, source, *slope, within(-1, 0.3)))
-    for width, rows in _lines(records.get("rmse_fc_data"), "width"):
-        what = f"Fully connected, n={width}: final RMSE ~ |D|: slope in |D|"
-        slope = intervals.slope(rows, "train")
-        claims.append(Claim(f"8b n={width}", what, source, *slope, within(1, 0.4)))
-    for name, network, symbol, experiment in (
-        ("8c", "Convolutional", "L", "rmse_cnn"),
-        ("8d", "Wide residual", "N", "rmse_wrn"),
-    ):
-        for depth, rows in _lines(records.get(experiment), "depth"):
-            what = f"{network}, {symbol}={depth}: final RMSE falls with width: slope in n"
-            slope = intervals.slope(rows, "width")
-            claims.append(Claim(f"{name} {symbol}={depth}", what, "Figure 8", *slope, sign(-1)))
+    """8a: RMSE ~ 1/n at every depth; 8b: ~ |D|; 8c, 8d: falls with width. One for each line, which
+    is not checkable where a network's training had not ended."""
+    claims = []
+    for experiment, pane in PANES.items():
+        if not (runs := records.get(experiment)):
+            continue
+        for line, rows in final_rmse(runs).join(endings(runs)).groupby(pane.by):
+            which = f"{pane.symbol}={line}"
+            what = f"{pane.network}, {which}: final RMSE {pane.says}; {ends(rows)}"
+            slope, ended = intervals.slope(rows, pane.x), bool(rows["ended"].all())
+            given = f"{pane.name} {which}", what, pane.source, *slope, pane.criterion, ended
+            claims.append(Claim(*given))
     return claims
 
 
-def _lines(runs: list[Record] | None, by: str) -> Iterable[tuple[Any, pd.DataFrame]]:
-    """Final RMSE of an experiment's runs, a line of the figure each; none where it wasn't run."""
-    return final_rmse(runs).groupby(by) if runs else ()
+def ends(rows: pd.DataFrame) -> str:
+    """When training ended, and at which train loss."""
+    count, losses = f"{rows['ended'].sum()} of {len(rows)}", rows["loss"]
+    return f"training ended in {count} runs, at train losses up to {losses.max():.1g}"

@@ -77,6 +77,6 @@ FIGURE = Figure(
         "blocks in a group."
     ),
     panes=True,
-    needs=("rmse",),
+    needs=("rmse", "loss"),
     only=True,
 )

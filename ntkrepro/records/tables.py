@@ -73,3 +73,14 @@ def final_rmse(records: list[Record]) -> pd.DataFrame:
         keys |= {"train": record.config["data"]["train"], "seed": record.config["seed"]}
         rows.append(keys | {"value": line["value"].iloc[-1]})
     return pd.DataFrame(rows)
+
+
+def endings(records: list[Record]) -> pd.DataFrame:
+    """The train loss at each run's end, and whether training had `ended`: at optimizer.stop or
+    optimizer.plateau, not for want of steps."""
+    rows = []
+    for record in records:
+        opt, last = record.config["optimizer"], series(record, "network", "loss", "train").iloc[-1]
+        ended = last["value"] < opt["stop"] or last["step"] < opt["steps"]
+        rows.append({"loss": last["value"], "ended": bool(ended)})
+    return pd.DataFrame(rows)

@@ -11,15 +11,21 @@ from ntkrepro.records.store import Record
 COLUMNS = ["step", "time", "model", "quantity", "split", "index", "value"]
 
 
-def sweep(end, *quantities, steps=(0, 8), trains=(8,)):
-    """Records over width n and |D| of quantities that end as end(n, |D|, m) at index m."""
+STOP = {"stop": 1e-3, "plateau": 0.0, "steps": 8}
+
+
+def sweep(end, *quantities, steps=(0, 8), trains=(8,), loss=1e-4):
+    """Records over width n and |D| of quantities that end as end(n, |D|, m) at index m, and at a
+    train loss."""
     found = []
     for n, train in product((16, 32, 64, 128), trains):
         rows = [
             (step, step, model, name, split, m, end(n, train, m) if step == steps[-1] else 1.0)
             for (model, name, split), m, step in product(quantities, (1, 2, 4), steps)
         ]
+        rows += [(step, step, "network", "loss", "train", 0, loss) for step in steps]
         config = {"model": {"width": n, "depth": 1}, "data": {"train": train}, "seed": 0}
+        config["optimizer"] = STOP
         found.append(Record(pd.DataFrame(rows, columns=COLUMNS), config, {}))
     return found
 
@@ -48,6 +54,27 @@ def test_figure_8_is_in_width_and_in_data():
     expected = dict.fromkeys(("8a L=1", "8c L=1", "8d N=1"), -1.1)
     expected |= {f"8b n={n}": 0.8 for n in (16, 32, 64, 128)}
     assert values(scaling.rmse_claims(panes | {"rmse_fc_data": by_data})) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("loss", "last", "ended"),
+    [
+        (1e-4, 8, True),  # below the floor
+        (1e-2, 8, False),  # for want of steps
+        (1e-2, 4, True),  # on a plateau
+    ],
+)
+def test_where_training_had_not_ended_there_is_no_verdict_on_a_final_rmse(loss, last, ended):
+    rmse = ("linearized", "rmse", "test")
+    runs = sweep(lambda n, d, m: 1 / n, rmse, steps=(0, last), loss=loss)
+    (claim,) = scaling.rmse_claims({"rmse_cnn": runs})
+    count = "4 of 4" if ended else "0 of 4"
+    assert f"training ended in {count} runs, at train losses up to {loss:.1g}" in claim.statement
+    assert claim.verdict == ("reproduced" if ended else "not checkable at this scale")
+    runs[1:] = sweep(lambda n, d, m: 1 / n, rmse)[1:]
+    (claim,) = scaling.rmse_claims({"rmse_cnn": runs})
+    assert claim.checkable == ended
+    assert ("3 of 4" in claim.statement) != ended
 
 
 def values(claims):
