@@ -374,6 +374,31 @@ def reproduce(words: list[str]) -> None:
     sys.exit(code)
 
 
+def verify(words: list[str], seed: str = "0", minutes: str = "5") -> None:
+    """Compute some of the report's records again, and compare: exit code 1 where one differs."""
+    from rich.console import Console
+
+    from ntkrepro.report import page
+    from ntkrepro.sweep import verify as checks
+
+    counts = [word for word in words if "=" not in word] or ["3"]
+    for name, value in (("N", counts[-1]), ("--seed", seed), ("--minutes", minutes)):
+        if not value.isdecimal() or len(counts) > 1:
+            raise UserError(f"verify {' '.join(words)}: {name} is one number")
+    rest = [word for word in words if "=" in word]
+    runs = page.runs(rest)
+    chosen = checks.choose(runs, int(counts[0]), int(seed), float(minutes))
+    if not chosen:
+        raise UserError(f"no record of the report is there that takes less than {minutes} minutes")
+    with checks.folder() as folder:
+        elsewhere = page.runs([*rest, f"results={quoted(folder)}"])
+        found = checks.verify(runs, elsewhere, chosen, ["ntkrepro", "verify", *words])
+    Console(markup=False, emoji=False, highlight=False).print(checks.table(runs, found))
+    good = sum(one.agrees for one in found)
+    print(f"{good} of {len(found)} records are what this code computes")
+    sys.exit(good < len(found))
+
+
 def list_all(words: list[str]) -> None:
     """Experiments, with the first line of what each shows, and figures."""
     if words:
@@ -434,6 +459,8 @@ OPTIONS = {  # its short name, what it needs, what it does
     "--package": ("-p", "KEY", "of --cfg: that part alone"),
     "--resolve": ("", "", "of --cfg: with values in place of ${...}"),
     "--config-dir": ("-cd", "FOLDER", "experiments of your own: FOLDER/experiment/NAME.yaml"),
+    "--seed": ("", "NUMBER", "which records are drawn; 0 by default"),
+    "--minutes": ("", "NUMBER", "that they may have taken together; 5 by default"),
     "--help": ("-h", "", "show this"),
 }
 KV, GRID = "KEY=VALUE", ("--multirun", "--config-dir")
@@ -454,6 +481,9 @@ COMMANDS = {
     ),
     "report": Command(report, "scale=...", "write results/report/SCALE/ and results/claims.md"),
     "reproduce": Command(reproduce, "scale=...", "run what the report lacks, and report"),
+    "verify": Command(
+        verify, "N|scale=...", "compute N stored records again, and compare", "--seed", "--minutes"
+    ),
     "list": Command(list_all, "", "experiments and figures", "--config-dir"),
     "data": Command(
         data, "prepare NAME|data.dir=FOLDER", "what is prepared, and where; or prepare"

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ntkrepro.claims.claim import VERDICTS
 from ntkrepro.config.catalog import experiments
 from ntkrepro.config.keys import KEYS, told
 from ntkrepro.figures.gather import gather
@@ -17,7 +18,7 @@ from ntkrepro.report.marks import choices
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- verdicts: python scripts/write_docs.py -->", "<!-- end of verdicts -->"
-SIGNS = {page.REPRODUCED: "✓", page.FAILED: "✗", page.UNCHECKABLE: "–"}
+SIGNS = dict(zip(VERDICTS, "✓✗?–", strict=True))
 
 
 def main() -> None:
@@ -58,7 +59,9 @@ def verdicts() -> Iterator[str]:
     for (name, where), line in sorted(found.items(), key=lambda item: place(item[0])):
         yield page.row(name, where, line[""], line.get("laptop", ""), line.get("paper", ""))
     yield ""
-    yield "✓ reproduced, ✗ not reproduced, – not checkable at this scale (when it holds)"
+    yield "✓ reproduced: the whole 95 % interval lies inside what the claim allows (in brackets);"
+    yield "✗ not reproduced: outside of it; ? inconclusive: an edge lies within the interval;"
+    yield "– not checkable at this scale."
     yield ""
 
 

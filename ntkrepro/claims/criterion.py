@@ -1,42 +1,52 @@
-"""When a claim holds: an accepted band, in words and as a test, written once."""
+"""When a claim holds: an accepted band, in words and as a test of an interval, written once."""
 
 from dataclasses import dataclass
-from math import inf, isfinite
+from enum import Enum
+from math import ceil, inf
+
+
+class Place(Enum):
+    """Of an interval and a band."""
+
+    inside = "inside"
+    outside = "outside"
+    across = "across an edge"
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """Accepts values in low..high; `text` says so.
-
-    strict: without the ends. whole: the whole interval must lie inside, not the value alone.
-    widest: how wide an interval may be for a verdict, one that is not a number being too wide;
-    none where the value decides, whatever its interval.
-    """
+    """Accepts values in low..high; `text` says so. strict: without the ends."""
 
     text: str
     low: float = -inf
     high: float = inf
     strict: bool = False
-    whole: bool = False
-    widest: float | None = None
 
-    def allows_verdict(self, value: float, interval: tuple[float, float]) -> bool:
-        """Not where what decides is not a number, or infinite: that is no measurement."""
-        narrow = self.widest is None or interval[1] - interval[0] <= self.widest
-        return narrow and all(map(isfinite, (value, *self._decides(value, interval))))
-
-    def holds(self, value: float, interval: tuple[float, float]) -> bool:
-        return all(map(self._accepts, self._decides(value, interval)))
-
-    def _decides(self, value: float, interval: tuple[float, float]) -> tuple[float, ...]:
-        return interval if self.whole else (value,)
+    def place(self, interval: tuple[float, float]) -> Place:
+        """Inside where every value of the interval is accepted, outside where none is."""
+        if all(map(self._accepts, interval)):
+            return Place.inside
+        ends = (interval[1], self.low), (self.high, interval[0])
+        apart = any(a <= b if self.strict else a < b for a, b in ends)
+        return Place.outside if apart else Place.across
 
     def _accepts(self, x: float) -> bool:
         return self.low < x < self.high if self.strict else self.low <= x <= self.high
 
+    def needed(self, value: float, interval: tuple[float, float], count: int) -> float:
+        """How many items would decide, of which `count` gave this interval: its half width falls as
+        count^-1/2, and is to be the value's distance from the nearest edge. Infinite on an edge."""
+        edge = min(abs(value - self.low), abs(value - self.high))
+        half = max(value - interval[0], interval[1] - value)
+        return ceil(count * (half / edge) ** 2) if edge else inf
+
 
 def below(limit: float) -> Criterion:
     return Criterion(f"< {_number(limit)}", high=limit, strict=True)
+
+
+def above(limit: float) -> Criterion:
+    return Criterion(f"> {_number(limit)}", low=limit, strict=True)
 
 
 def at_most(limit: float) -> Criterion:
@@ -48,24 +58,14 @@ def at_least(limit: float) -> Criterion:
 
 
 def within(target: float, half: float) -> Criterion:
-    """target ± half; no verdict where the interval is wider than the band: too few runs."""
-    text = f"{_number(target)} ± {_number(half)}"
-    return Criterion(text, target - half, target + half, widest=2 * half)
-
-
-def sign(of: int) -> Criterion:
-    """Below 0 (-1) or above 0 (+1) with the whole interval; no verdict without an interval."""
-    low, high = (-inf, 0.0) if of < 0 else (0.0, inf)
-    text = f"{'<' if of < 0 else '>'} 0 with 95 % confidence"
-    return Criterion(text, low, high, strict=True, whole=True, widest=inf)
+    """target ± half."""
+    return Criterion(f"{_number(target)} ± {_number(half)}", target - half, target + half)
 
 
 def both(a: Criterion, b: Criterion) -> Criterion:
-    """Two on the value, their ends included."""
-    assert {a.strict, b.strict, a.whole, b.whole} == {False}
-    widest = min((c.widest for c in (a, b) if c.widest is not None), default=None)
-    text = f"{a.text} and {b.text}"
-    return Criterion(text, max(a.low, b.low), min(a.high, b.high), widest=widest)
+    """Two whose ends are included."""
+    assert {a.strict, b.strict} == {False}
+    return Criterion(f"{a.text} and {b.text}", max(a.low, b.low), min(a.high, b.high))
 
 
 def _number(x: float) -> str:

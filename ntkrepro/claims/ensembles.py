@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import chdtri, stdtrit
 
-from ntkrepro.claims.claim import Claim
+from ntkrepro.claims.claim import Claim, Sample
 from ntkrepro.claims.criterion import at_least
 from ntkrepro.claims.intervals import Estimate, bootstrap
 from ntkrepro.records.store import Record
@@ -61,6 +61,11 @@ def share(good: np.ndarray) -> Estimate:
     return Estimate(float(good.mean()), bootstrap(lambda items: good[items].mean(-1), len(good)))
 
 
+def path(seen: Members) -> Sample:
+    """What a share's interval is of."""
+    return Sample(len(seen.alpha), "points of the path")
+
+
 def starts_at_the_prior(record: Record) -> Claim:
     """3a: share of the path where the process's std at t = 0 is in the networks' interval."""
     seen, (mean, std) = members(record), process(record, "ntk_analytic")
@@ -71,6 +76,7 @@ def starts_at_the_prior(record: Record) -> Claim:
         "§2.3.1, Figure 3",
         *share(inside(seen.networks[0], mean[0], std[0])),
         at_least(INSIDE),
+        sample=path(seen),
     )
 
 
@@ -86,6 +92,7 @@ def follows(record: Record, name: str, claim: str, what: str, source: str) -> Cl
         source,
         *share(good[worst]),
         at_least(INSIDE),
+        sample=path(seen),
     )
 
 
@@ -98,6 +105,7 @@ def posterior_differs(record: Record) -> Claim:
         "§2.4, Figure 3",
         *share(1 - inside(seen.networks[-1], mean[-1], std[-1])),
         at_least(OUTSIDE),
+        sample=path(seen),
     )
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from ntkrepro.claims.claim import Sample
+
 RESAMPLES = 2000
 Means = Callable[..., np.ndarray]  # of mean values [t, r] a statistic [r]
 
@@ -58,9 +60,23 @@ def of_means(statistic: Means, *values: np.ndarray) -> Estimate:
     return Estimate(float(value), percentiles(statistic(*(v @ share.T for v in values))))
 
 
+def mean(values: np.ndarray) -> Estimate:
+    """Of independent values, by Student's t; no interval of one."""
+    value, count = float(np.mean(values)), len(values)
+    if count < 2:
+        return Estimate(value, NONE.interval)
+    half = float(stdtrit(count - 1, 0.975) * np.std(values, ddof=1) / count**0.5)
+    return Estimate(value, (value - half, value + half))
+
+
 def slope(frame: pd.DataFrame, x: str) -> Estimate:
     """Exponent of column `value` in column `x`, over all rows."""
     return fit(frame[x].to_numpy(float), frame["value"].to_numpy(float))
+
+
+def seeds(frame: pd.DataFrame) -> Sample:
+    """What a slope's interval is of."""
+    return Sample(frame["seed"].nunique(), "seeds")
 
 
 def fit(x: np.ndarray, y: np.ndarray) -> Estimate:

@@ -5,8 +5,8 @@ from math import nan
 import pandas as pd
 
 from ntkrepro.claims import intervals
-from ntkrepro.claims.claim import Claim
-from ntkrepro.claims.criterion import at_most, sign
+from ntkrepro.claims.claim import Claim, Sample
+from ntkrepro.claims.criterion import at_most, below
 from ntkrepro.records.store import Record
 from ntkrepro.records.tables import final
 
@@ -50,11 +50,14 @@ def claims(records: list[Record]) -> list[Claim]:
         rows, least = counts(closest(runs)), fewest(runs)
         what = f"Linearizations that training needs fall with width, {name}: slope in n"
         slope = intervals.slope(rows, "width")
-        out.append(Claim(f"F2a {name}", what, SOURCE, *slope, sign(-1)))
+        out.append(
+            Claim(f"F2a {name}", what, SOURCE, *slope, below(0), True, intervals.seeds(rows))
+        )
         widest = rows["width"].max()
-        ratio = float(rows["value"][rows["width"] == widest].max()) / least
-        what = f"They go to the solver's fewest, {least:g}, {name}: largest ratio at n={widest}"
+        ratios = rows["value"][rows["width"] == widest] / least
+        what = f"They go to the solver's fewest, {least:g}, {name}: mean ratio at n={widest}"
         paper = all(run.paper for run in runs)
-        claim = Claim(f"F2b {name}", what, SOURCE, ratio, (ratio, ratio), at_most(2), paper)
-        out.append(claim)
+        mean = intervals.mean(ratios.to_numpy())
+        sample = Sample(len(ratios), "seeds")
+        out.append(Claim(f"F2b {name}", what, SOURCE, *mean, at_most(2), paper, sample))
     return out

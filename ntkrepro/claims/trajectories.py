@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from ntkrepro.claims import intervals
-from ntkrepro.claims.claim import Claim
-from ntkrepro.claims.criterion import at_least, at_most, below, sign
+from ntkrepro.claims.claim import Claim, Sample
+from ntkrepro.claims.criterion import above, at_least, at_most, below
 from ntkrepro.claims.intervals import bootstrap, of_means
 from ntkrepro.records.store import Record
 from ntkrepro.records.tables import linear_model, outputs_per_example, select, series, table
@@ -38,6 +38,7 @@ def empirical_beats_analytic(record: Record) -> Claim:
         *ratio,
         below(1),
         present,
+        Sample(errors[0].shape[1], "test outputs"),
     )
 
 
@@ -52,6 +53,7 @@ def plateau_is_small(record: Record) -> Claim:
         *of_means(lambda e, f: np.sqrt(e / f)[0], errors, outputs**2),
         below(0.25),
         record.paper,
+        Sample(errors.shape[1], "test outputs"),
     )
 
 
@@ -84,6 +86,7 @@ def loss_and_accuracy_agree(record: Record, name: str, source: str) -> list[Clai
             *of_means(gap, *values),
             criterion,
             record.paper,
+            Sample(values[0].shape[1], "test points"),
         )
         for what, words, gap, values, criterion in (accuracy, loss)
         if values[0].size
@@ -110,6 +113,7 @@ def logits_follow(record: Record) -> Claim:
         *of_means(lambda e, f: np.sqrt((e / f).max(0)), squares, outputs),
         at_most(0.1),
         record.paper and bool(fitted.any()),
+        Sample(squares.shape[1], "test points"),
     )
 
 
@@ -139,6 +143,7 @@ def loss_curves_agree(record: Record) -> list[Claim]:
             bootstrap(correlation, count),
             at_least(0.95),
             record.paper,
+            Sample(count, "logged steps"),
         ),
         Claim(
             "7a rebound",
@@ -181,6 +186,7 @@ def weights_follow(record: Record) -> Claim:
         *found,
         at_most(0.1),
         record.paper and bool(moved.any()),
+        Sample(len(errors), "weights"),
     )
 
 
@@ -196,18 +202,21 @@ def wider_deviates_later(records: list[Record]) -> Claim:
 
     A run that never passes counts with its last step, which can only lower the exponent.
     """
-    rows = []
+    rows: list[dict] = []
     for record in records:
         line = deviation(record, "test")
         passed = line["step"][line["value"] >= 0.1]
         step = passed.iloc[0] if len(passed) else line["step"].iloc[-1]
         step = np.nan if line["value"].isna().any() else step
-        rows.append({"width": record.config["model"]["width"], "value": step})
+        width, seed = record.config["model"]["width"], record.config["seed"]
+        rows.append({"width": width, "seed": seed, "value": step})
+    frame = pd.DataFrame(rows)
     return Claim(
         "S5a",
         "Logits leave their linearization later in wider networks: slope in n of the step at which "
         "the deviation passes 10 % of their rms",
         "Figure S5",
-        *intervals.slope(pd.DataFrame(rows), "width"),
-        sign(+1),
+        *intervals.slope(frame, "width"),
+        above(0),
+        sample=intervals.seeds(frame),
     )

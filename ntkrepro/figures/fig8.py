@@ -4,11 +4,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ntkrepro.claims.claim import Claim
-from ntkrepro.claims.scaling import rmse_claims
+from ntkrepro.claims.scaling import SATURATED, rmse_claims, rmse_rows
 from ntkrepro.figures import panels
 from ntkrepro.figures.catalog import Figure
 from ntkrepro.records.store import Record
-from ntkrepro.records.tables import final_rmse
 
 PANES = {  # experiment -> what tells its lines apart
     "rmse_fc_depth": "depth",
@@ -24,7 +23,8 @@ def draw(records: dict[str, list[Record]]) -> panels.Picture:
     shared = (dict.fromkeys(map(word, firsts)) for word in (panels.data_set, rate))
     title = ", ".join(word for words in shared for word in words)
     lack = ", ".join(name for name in PANES if name not in records)
-    note = panels.BANDS.format("bars") + (f". Not run: {lack}" if lack else "")
+    hollow = f"hollow: above {SATURATED:.0%} of the outputs' rms, and in no exponent"
+    note = f"{panels.BANDS.format('bars')}; {hollow}" + (f". Not run: {lack}" if lack else "")
     title = f"Figure 8: final RMSE to the linearization on test points, {title}"
     figure, axes = panels.panes(len(records), title, note, height=3.0, legends=2)
     for ax, (name, runs) in zip(axes, records.items(), strict=True):
@@ -39,12 +39,15 @@ def rate(record: Record) -> str:
 
 def against_width(ax: Axes, runs: list[Record], by: str) -> None:
     """A line for each value of `by`, its fitted exponent in the legend; bars: range over seeds."""
-    rows, first = final_rmse(runs), runs[0]
+    rows, first = rmse_rows(runs), runs[0]
     values = sorted(rows[by].unique())
     for value, colour in zip(values, panels.shades(len(values)), strict=True):
         own = rows[rows[by] == value]
         name = panels.depth(first, value) if by == "depth" else f"|D|={value}"
-        panels.over_seeds(ax, own, f"{name}  {panels.exponent(own, 'width')}", color=colour)
+        exponent = panels.exponent(own[~own["saturated"]], "width")
+        line = panels.over_seeds(ax, own, f"{name}  {exponent}", color=colour)
+        hollow = line["mean"][own.groupby("width")["saturated"].mean() > 0.5]
+        ax.plot(hollow.index, hollow, "o", ms=3, color=colour, mfc="white", zorder=3)
     widths = np.array(sorted(rows["width"].unique()), float)
     anchor = 0.7 * float(rows[rows["width"] == widths[0]]["value"].min())
     panels.power(ax, widths, anchor, -1.0)
@@ -77,6 +80,6 @@ FIGURE = Figure(
         "blocks in a group."
     ),
     panes=True,
-    needs=("rmse", "loss"),
+    needs=("rmse", "loss", "output_rms"),
     only=True,
 )

@@ -75,6 +75,12 @@ def final_rmse(records: list[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def saturation(records: list[Record]) -> pd.Series:
+    """final_rmse over the rms of the network's test outputs at the end, in the same order."""
+    sizes = [series(r, "network", "output_rms", "test")["value"].iloc[-1] for r in records]
+    return final_rmse(records)["value"] / sizes
+
+
 def endings(records: list[Record]) -> pd.DataFrame:
     """The train loss at each run's end, and whether training had `ended`: at optimizer.stop or
     optimizer.plateau, not for want of steps."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from jinja2 import Environment, StrictUndefined
 from ruamel.yaml import YAML
 
-from ntkrepro.claims.claim import FAILED, REPRODUCED, UNCHECKABLE, Claim
+from ntkrepro.claims.claim import FAILED, VERDICTS, Claim
 from ntkrepro.config.compose import compose
 from ntkrepro.config.identity import Run
 from ntkrepro.errors import UserError
@@ -26,7 +26,6 @@ from ntkrepro.report.marks import Choice, choices, used
 NAMES = [name for name in FIGURES if name not in OURS]
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 REASONS = Path(gather.__file__).with_name("reasons.yaml")
-VERDICTS = (REPRODUCED, FAILED, UNCHECKABLE)
 HEAD = ("claim", "figure", "statement", "measured", "95 % interval", "holds when", "verdict")
 MARKS = {
     "S": "stated in the paper",
@@ -163,7 +162,7 @@ def html(gathered: list[Gathered], folder: Path, scale: str, overrides: Sequence
         ),
         why=lambda shown, claim: why(shown, claim, scale),
         marks=MARKS,
-        verdicts=dict(zip(VERDICTS, ("good", "bad", "open"), strict=True)),
+        verdicts=dict(zip(VERDICTS, ("good", "bad", "even", "open"), strict=True)),
     )
 
 
@@ -196,6 +195,7 @@ def markdown(tables: dict[str, Checked]) -> str:
         lines += [row(*HEAD), row(*["---"] * len(HEAD))]
         for c, shown in claims.items():
             reason = f". {why(shown, c, scale)}" if c.verdict == FAILED else ""
+            reason = f": {c.missing}" if c.missing else reason
             lines.append(
                 row(
                     c.id,

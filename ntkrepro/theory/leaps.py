@@ -43,30 +43,31 @@ class Leap(NamedTuple):
     decay: float
 
 
+class Start(NamedTuple):
+    """What a linearization starts from: its kernel [n k, n k], which a single step doesn't read;
+    outputs f, targets y, and J v [n, k], 0 from rest."""
+
+    kernel: np.ndarray
+    f: np.ndarray
+    y: np.ndarray
+    jv: np.ndarray
+
+
 Pairs = list[tuple[np.ndarray, np.ndarray]]  # (c, w), each [n k]
 
 
 def leaps(
-    rule: Rule,
-    kernel: np.ndarray,
-    f: np.ndarray,
-    y: np.ndarray,
-    jv: np.ndarray,
-    steps: list[int],
-    spectrum: dynamics.Spectrum | None = None,
+    rule: Rule, start: Start, steps: list[int], spectrum: dynamics.Spectrum | None = None
 ) -> list[Leap]:
-    """The leaps of `steps` steps, ascending and above 0, from one point, in float64.
-
-    kernel [n k, n k], which a single step doesn't read; outputs f, targets y, and J v [n, k], 0
-    from rest. `spectrum`, of the kernel, where it is there already.
-    """
-    f, jv = np.asarray(f, np.float64), np.asarray(jv, np.float64)
+    """The leaps of `steps` steps, ascending and above 0, in float64. `spectrum`, of the kernel,
+    where it is there already."""
+    start = start._replace(f=np.asarray(start.f, np.float64), jv=np.asarray(start.jv, np.float64))
     if rule.loss.quadratic and steps[-1] > 1:
-        pairs = modes(rule, spectrum or dynamics.spectrum(kernel), f, y, jv, steps)
+        pairs = modes(rule, spectrum or dynamics.spectrum(start.kernel), start, steps)
     else:
-        pairs = recursion(rule, kernel, f, y, jv, steps)
+        pairs = recursion(rule, start, steps)
     return [
-        Leap(c.reshape(f.shape), w.reshape(f.shape), *slide(rule, k))
+        Leap(c.reshape(start.f.shape), w.reshape(start.f.shape), *slide(rule, k))
         for (c, w), k in zip(pairs, steps, strict=True)
     ]
 
@@ -79,18 +80,16 @@ def slide(rule: Rule, steps: float) -> tuple[float, float]:
 
 def recursion(
     rule: Rule,
-    kernel: np.ndarray,
-    f: np.ndarray,
-    y: np.ndarray,
-    jv: np.ndarray,
+    start: Start,
     steps: list[int],
     begin: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Pairs:
     """(c, w) by this module's recursion itself, for any loss; from rest it may `begin` anywhere."""
-    (c, w), out = begin or (np.zeros(f.size), np.zeros(f.size)), []
+    f, size = start.f, start.f.size
+    (c, w), out = begin or (np.zeros(size), np.zeros(size)), []
     for step in range(steps[-1]):
-        moved = (kernel @ c).reshape(f.shape) if c.any() else 0.0
-        g = rule.gradient(f - slide(rule, step)[0] * jv - moved, y)
+        moved = (start.kernel @ c).reshape(f.shape) if c.any() else 0.0
+        g = rule.gradient(f - slide(rule, step)[0] * start.jv - moved, start.y)
         w = rule.momentum * w + g.ravel()
         c = c + rule.lr * w
         if step + 1 in steps:
@@ -98,21 +97,14 @@ def recursion(
     return out
 
 
-def modes(
-    rule: Rule,
-    spectrum: dynamics.Spectrum,
-    f: np.ndarray,
-    y: np.ndarray,
-    jv: np.ndarray,
-    steps: list[int],
-) -> Pairs:
+def modes(rule: Rule, spectrum: dynamics.Spectrum, start: Start, steps: list[int]) -> Pairs:
     """(c, w) by eigenmodes of the kernel, on mse."""
     values, vectors = spectrum
-    r, q = (vectors.T @ part.ravel() for part in (f - y, jv))
-    rate = rule.scale * rule.loss.rate(*f.shape)
+    r, q = (vectors.T @ part.ravel() for part in (start.f - start.y, start.jv))
+    rate = rule.scale * rule.loss.rate(*start.f.shape)
     if not rule.momentum:
         phi = dynamics.phi_t(values, np.array(steps), rule.lr * rate, False, 0.0)
-        return [(vectors @ (p * r), np.zeros(f.size)) for p in phi]
+        return [(vectors @ (p * r), np.zeros(r.size)) for p in phi]
     matrix = recurrence(rule, rate * values, rate * r, rate * rule.lr * q)
     state, now, out = np.zeros((len(values), 5, 1)), 0, []
     state[:, 3:] = 1
@@ -169,6 +161,6 @@ class Fixed:
         """From the last step before it that was asked for."""
         last = max((k for k in self.pairs if k <= step), default=0)
         if step > last:
-            given = self.rule, self.kernel, self.f, self.y, 0 * self.f
-            (self.pairs[step],) = recursion(*given, [step - last], self.pairs.get(last))
+            start, past = Start(self.kernel, self.f, self.y, 0 * self.f), self.pairs.get(last)
+            (self.pairs[step],) = recursion(self.rule, start, [step - last], past)
         return self.pairs[step][0] if step else np.zeros(self.f.size)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkrepro.theory import dynamics
-from ntkrepro.theory.leaps import Leap, Rule, leaps, slide
+from ntkrepro.theory.leaps import Leap, Rule, Start, leaps, slide
 from ntkrepro.theory.moves import STILL, Move, absorbed, settled
 from ntkrepro.theory.tangent import Tangent
 
@@ -102,13 +102,13 @@ class Point:
         return dynamics.spectrum(self.matrix) if self.problem.rule.loss.quadratic else None
 
     def leaps(self, steps: list[int]) -> list[Leap]:
-        given = self.problem.rule, self.matrix, self.f, self.problem.y, self.jv
-        return leaps(*given, steps, self.spectrum)
+        start = Start(self.matrix, self.f, self.problem.y, self.jv)
+        return leaps(self.problem.rule, start, steps, self.spectrum)
 
     def step(self) -> Leap:
         """That of one step, which sees no kernel."""
-        none = np.zeros((0, self.f.size))
-        return leaps(self.problem.rule, none, self.f, self.problem.y, self.jv, [1])[0]
+        start = Start(np.zeros((0, self.f.size)), self.f, self.problem.y, self.jv)
+        return leaps(self.problem.rule, start, [1])[0]
 
     def after(self, leap: Leap) -> Ends:
         """From theta here."""

@@ -3,45 +3,78 @@
 import operator
 from math import inf, isfinite, nan
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntkrepro.claims.claim import FAILED, REPRODUCED, UNCHECKABLE, Claim
-from ntkrepro.claims.criterion import at_least, at_most, below, both, sign, within
+from ntkrepro.claims.claim import FAILED, INCONCLUSIVE, REPRODUCED, UNCHECKABLE, Claim, Sample
+from ntkrepro.claims.criterion import above, at_least, at_most, below, both, within
 
 COMPARE = {"<": operator.lt, ">": operator.gt, "≤": operator.le, "≥": operator.ge}
 eighths = st.integers(-16, 16).map(lambda i: i / 8)  # sums and digits are exact
 sizes = st.integers(0, 16).map(lambda i: i / 8)
 bands = st.builds(within, eighths, sizes)
 criteria = st.one_of(
-    *(st.builds(kind, eighths) for kind in (below, at_most, at_least)),
+    *(st.builds(kind, eighths) for kind in (below, above, at_most, at_least)),
     bands,
     st.builds(both, st.builds(at_most, eighths), bands),
-    st.builds(sign, st.sampled_from([-1, 1])),
 )
 
 
-def read(text, value, interval):
-    """The verdict by the words alone."""
-    asked, holds = (value,), True
-    if text.endswith(" with 95 % confidence"):
-        asked = interval
-    if not all(map(isfinite, (value, *asked))):
-        return UNCHECKABLE
+def accepted(text, x):
+    """By the words alone."""
+    holds = True
     for words in (part.split() for part in text.split(" and ")):
         if "±" in words:
-            target, half = float(words[0]), float(words[2])
-            holds &= abs(value - target) <= half
-            if interval[1] - interval[0] > 2 * half:
-                return UNCHECKABLE
+            holds &= abs(x - float(words[0])) <= float(words[2])
         else:
-            holds &= all(COMPARE[words[0]](x, float(words[1])) for x in asked)
-    return REPRODUCED if holds else FAILED
+            holds &= COMPARE[words[0]](x, float(words[1]))
+    return holds
+
+
+def read(text, low, high):
+    """The verdict by the words alone, asked of a grid over the interval that meets every edge."""
+    if not all(map(isfinite, (low, high))):
+        return UNCHECKABLE
+    found = {accepted(text, x) for x in np.arange(low, high + 1 / 32, 1 / 16)}
+    return {(True,): REPRODUCED, (False,): FAILED}.get(tuple(found), INCONCLUSIVE)
 
 
 @given(criteria, eighths | st.sampled_from([nan, inf, -inf]), sizes | st.just(inf), sizes)
 def test_words_and_verdict_agree(criterion, value, down, up):
-    claim = Claim("", "", "", value, (value - down, value + up), criterion)
+    low, high = value - down, value + up
+    claim = Claim("", "", "", value, (low, high), criterion)
     assert claim.threshold == criterion.text
-    assert claim.verdict == read(criterion.text, value, claim.interval)
+    assert claim.verdict == read(criterion.text, low, high)
     assert claim._replace(checkable=False).verdict == UNCHECKABLE
+
+
+@pytest.mark.parametrize(
+    ("value", "needed"),
+    [(1.75, 4), (1.5, 16), (2.0, inf), (0.25, None), (3.5, None), (2.25, 4)],
+)
+def test_what_is_inconclusive_tells_how_many_would_decide(value, needed):
+    """Four seeds gave an interval of value ± half a unit; the edge is at 2."""
+    interval = (value - 0.25 * 1.0, value + 0.25 * 1.0) if needed != 16 else (0.5, 2.5)
+    claim = Claim("", "", "", value, interval, at_most(2), sample=Sample(4, "seeds"))
+    if needed is None:
+        assert claim.verdict != INCONCLUSIVE
+        assert claim.missing == ""
+    elif needed == inf:
+        assert claim.missing == "no number of seeds decides a value on the edge"
+    else:
+        assert claim.missing == f"about {needed} seeds in place of 4 would decide"
+    assert claim._replace(sample=None).missing == ""
+
+
+@given(criteria, eighths, st.integers(2, 9), sizes.filter(bool))
+def test_so_many_would_decide(criterion, value, count, half):
+    """An interval of the same value that is narrower as the root of their number."""
+    claim = Claim("", "", "", value, (value - half, value + half), criterion)
+    claim = claim._replace(sample=Sample(count, "seeds"))
+    needed = criterion.needed(value, claim.interval, count)
+    if claim.verdict == INCONCLUSIVE and isfinite(needed):
+        assert needed > count or criterion.strict or needed == count
+        narrow = half * (count / (needed + 1)) ** 0.5
+        assert claim._replace(interval=(value - narrow, value + narrow)).verdict != INCONCLUSIVE

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ntkrepro.theory import dynamics
-from ntkrepro.theory.leaps import Fixed, Rule, leaps
+from ntkrepro.theory.leaps import Fixed, Rule, Start, leaps
 from ntkrepro.theory.losses import LOSSES
 from tests.laws.common import error
 
@@ -51,7 +51,7 @@ def test_leaps_are_the_steps(name, momentum, n, k, weights):
     rule = rule_of(name, momentum, jacobian, f)
     v = np.random.default_rng(1).standard_normal(weights) if momentum else np.zeros(weights)
     jv = (jacobian @ v).reshape(f.shape)
-    done = leaps(rule, jacobian @ jacobian.T, f, y, jv, STEPS)
+    done = leaps(rule, Start(jacobian @ jacobian.T, f, y, jv), STEPS)
     theta, velocity = map(np.stack, zip(*descended(rule, jacobian, f, y, v, STEPS), strict=True))
     moved = np.stack([-jacobian.T @ leap.c.ravel() - leap.slide * v for leap in done])
     assert error(moved, theta) < LEAP
@@ -65,7 +65,8 @@ def test_one_step_reads_no_kernel(name):
     jacobian, f, y, *_ = drawn(name, 4, 2, 9)
     rule = rule_of(name, 0.9, jacobian, f)
     v = np.ones(9)
-    (leap,) = leaps(rule, np.zeros((0, f.size)), f, y, (jacobian @ v).reshape(f.shape), [1])
+    start = Start(np.zeros((0, f.size)), f, y, (jacobian @ v).reshape(f.shape))
+    (leap,) = leaps(rule, start, [1])
     ((theta, _),) = descended(rule, jacobian, f, y, v, [1])
     assert error(-jacobian.T @ leap.c.ravel() - leap.slide * v, theta) < LEAP
 
