@@ -99,9 +99,11 @@ def rmse_claims(records: dict[str, list[Record]]) -> list[Claim]:
 
 
 def rmse_rows(runs: list[Record]) -> pd.DataFrame:
-    """final_rmse, endings, and whether a run is `saturated`."""
-    saturated = saturation(runs) > SATURATED
-    return final_rmse(runs).join(endings(runs)).assign(saturated=saturated)
+    """final_rmse, endings, and whether a run is of a point that is `saturated`, in the mean of its
+    seeds: one by one, the runs with the smaller RMSE would remain."""
+    rows = final_rmse(runs).join(endings(runs)).assign(share=saturation(runs))
+    share = rows.groupby(["depth", "width", "train"])["share"].transform("mean")
+    return rows.assign(saturated=share > SATURATED)
 
 
 def ends(rows: pd.DataFrame) -> str:

@@ -46,7 +46,7 @@ def against_width(ax: Axes, runs: list[Record], by: str) -> None:
         name = panels.depth(first, value) if by == "depth" else f"|D|={value}"
         exponent = panels.exponent(own[~own["saturated"]], "width")
         line = panels.over_seeds(ax, own, f"{name}  {exponent}", color=colour)
-        hollow = line["mean"][own.groupby("width")["saturated"].mean() > 0.5]
+        hollow = line["mean"][own.groupby("width")["saturated"].all()]
         ax.plot(hollow.index, hollow, "o", ms=3, color=colour, mfc="white", zorder=3)
     widths = np.array(sorted(rows["width"].unique()), float)
     anchor = 0.7 * float(rows[rows["width"] == widths[0]]["value"].min())

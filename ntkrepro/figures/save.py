@@ -112,5 +112,6 @@ def show(claims: list[Claim]) -> None:
     for c in claims:
         word = f"[{COLOURS.get(c.verdict, 'yellow')}]{c.verdict}[/]"
         value = f"{c.value:.4g} ({span(c)}), holds when {escape(c.threshold)}"
+        value += f"; {c.missing}" if c.missing else ""
         console.print(f"  {escape(c.id)}: {word}; {value}")
         console.print(f"     {escape(c.statement)} ({escape(c.source)})", style="dim")

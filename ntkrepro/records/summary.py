@@ -52,7 +52,8 @@ def effort(record: Record) -> list[str]:
     )
     if not points:  # by steps, or an ensemble's older record
         return [how] if how else []
-    many = f"{record.config['samples']} x " if record.config.get("program") == "ensemble" else ""
+    samples = record.config.get("samples", 1)
+    many = f"{samples} x " if samples > 1 else ""
     worth = f"{points:.0f} linearizations, worth {gradients:.4g} gradients"
     return [f"{how}: {worth} ({many}{rows['step'].max()} steps)"]
 

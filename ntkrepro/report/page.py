@@ -11,7 +11,7 @@ from typing import NamedTuple
 from jinja2 import Environment, StrictUndefined
 from ruamel.yaml import YAML
 
-from ntkrepro.claims.claim import FAILED, VERDICTS, Claim
+from ntkrepro.claims.claim import FAILED, INCONCLUSIVE, VERDICTS, Claim
 from ntkrepro.config.compose import compose
 from ntkrepro.config.identity import Run
 from ntkrepro.errors import UserError
@@ -167,14 +167,17 @@ def html(gathered: list[Gathered], folder: Path, scale: str, overrides: Sequence
 
 
 def why(shown: Gathered, claim: Claim, scale: str) -> str:
-    """The known reason why a claim isn't reproduced."""
-    known = reasons().get(scale, {}).get(shown.name, {})
-    return known.get(claim.id, "The reason is not known.")
+    """Why a claim isn't reproduced, as far as that is known, or why its interval meets an edge."""
+    unknown = {FAILED: "The reason is not known."}.get(claim.verdict, "")
+    known = reasons().get(scale, {}).get(shown.name, {}).get(claim.id, unknown)
+    missing = claim.missing[:1].upper() + claim.missing[1:]
+    told = {FAILED: known, INCONCLUSIVE: ". ".join(filter(None, (missing, known)))}
+    return told.get(claim.verdict, "")
 
 
 @cache
 def reasons() -> dict[str, dict[str, dict[str, str]]]:
-    """Scale -> figure -> claim -> why it isn't reproduced."""
+    """Scale -> figure -> claim -> why it isn't reproduced, or is inconclusive."""
     return YAML(typ="safe").load(REASONS)
 
 
@@ -194,8 +197,7 @@ def markdown(tables: dict[str, Checked]) -> str:
         lines += ["", f"## scale={scale}: {told(claims)}", ""]
         lines += [row(*HEAD), row(*["---"] * len(HEAD))]
         for c, shown in claims.items():
-            reason = f". {why(shown, c, scale)}" if c.verdict == FAILED else ""
-            reason = f": {c.missing}" if c.missing else reason
+            verdict = ". ".join(filter(None, (c.verdict, why(shown, c, scale))))
             lines.append(
                 row(
                     c.id,
@@ -204,7 +206,7 @@ def markdown(tables: dict[str, Checked]) -> str:
                     number(c.value),
                     span(c),
                     c.threshold,
-                    c.verdict + reason,
+                    verdict,
                 )
             )
     return "\n".join(lines) + "\n"

@@ -52,11 +52,11 @@ def test_words_and_verdict_agree(criterion, value, down, up):
 
 @pytest.mark.parametrize(
     ("value", "needed"),
-    [(1.75, 4), (1.5, 16), (2.0, inf), (0.25, None), (3.5, None), (2.25, 4)],
+    [(1.5, 16), (1.75, 64), (2.0, inf), (0.25, None), (3.5, None), (2.5, 16)],
 )
 def test_what_is_inconclusive_tells_how_many_would_decide(value, needed):
-    """Four seeds gave an interval of value ± half a unit; the edge is at 2."""
-    interval = (value - 0.25 * 1.0, value + 0.25 * 1.0) if needed != 16 else (0.5, 2.5)
+    """Four seeds gave an interval of value ± 1; the edge is at 2."""
+    interval = value - 1, value + 1
     claim = Claim("", "", "", value, interval, at_most(2), sample=Sample(4, "seeds"))
     if needed is None:
         assert claim.verdict != INCONCLUSIVE

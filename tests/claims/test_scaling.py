@@ -14,9 +14,9 @@ COLUMNS = ["step", "time", "model", "quantity", "split", "index", "value"]
 STOP = {"stop": 1e-3, "plateau": 0.0, "steps": 8}
 
 
-def sweep(end, *quantities, steps=(0, 8), trains=(8,), loss=1e-4):
+def sweep(end, *quantities, steps=(0, 8), trains=(8,), loss=1e-4, size=100.0):
     """Records over width n and |D| of quantities that end as end(n, |D|, m) at index m, and at a
-    train loss."""
+    train loss and an rms of the outputs."""
     found = []
     for n, train in product((16, 32, 64, 128), trains):
         rows = [
@@ -24,6 +24,7 @@ def sweep(end, *quantities, steps=(0, 8), trains=(8,), loss=1e-4):
             for (model, name, split), m, step in product(quantities, (1, 2, 4), steps)
         ]
         rows += [(step, step, "network", "loss", "train", 0, loss) for step in steps]
+        rows += [(step, step, "network", "output_rms", "test", 0, size) for step in steps]
         config = {"model": {"width": n, "depth": 1}, "data": {"train": train}, "seed": 0}
         config["optimizer"] = STOP
         found.append(Record(pd.DataFrame(rows, columns=COLUMNS), config, {}))
@@ -75,6 +76,20 @@ def test_where_training_had_not_ended_there_is_no_verdict_on_a_final_rmse(loss, 
     (claim,) = scaling.rmse_claims({"rmse_cnn": runs})
     assert claim.checkable == ended
     assert ("3 of 4" in claim.statement) != ended
+
+
+def test_saturated_runs_are_in_no_exponent():
+    """Here the narrowest, at 0.2 and more of the outputs' rms."""
+    rmse = ("linearized", "rmse", "test")
+    runs = sweep(lambda n, d, m: 1.0 if n == 16 else 1 / n, rmse, size=1 / 7)
+    assert list(scaling.rmse_rows(runs)["saturated"]) == [True, True, False, False]
+    runs += sweep(lambda n, d, m: 1.1 / n, rmse, size=1 / 7)
+    (claim,) = scaling.rmse_claims({"rmse_fc_depth": runs})
+    assert claim.value == pytest.approx(-1)
+    assert "4 are left out" in claim.statement
+    (claim,) = scaling.rmse_claims({"rmse_fc_depth": sweep(lambda n, d, m: 1 / n, rmse, size=1)})
+    assert claim.value == pytest.approx(-1)
+    assert "left out" not in claim.statement
 
 
 def values(claims):

@@ -4,7 +4,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from ntkrepro.claims.claim import FAILED, REPRODUCED, UNCHECKABLE, Claim
+from ntkrepro.claims.claim import UNCHECKABLE, VERDICTS, Claim
 from ntkrepro.claims.criterion import below
 from ntkrepro.config.compose import compose, expand
 from ntkrepro.errors import RunFailed, UserError
@@ -35,21 +35,22 @@ SHOWN = {  # figure -> its panes, its claims and when they hold
         4,
         dict.fromkeys(("8a L=1", "8a L=2"), "-1 ± 0.3")
         | dict.fromkeys(("8b n=4", "8b n=8", "8b n=16"), "1 ± 0.4")
-        | dict.fromkeys(("8c L=1", "8d N=1"), "< 0 with 95 % confidence"),
+        | dict.fromkeys(("8c L=1", "8d N=1"), "< 0"),
     ),
-    "S1": (2, {"S1a": "≤ 2", "S1b": "≤ 1e-8"}),
+    "S1": (2, {"S1a": "0 ± 2", "S1b": "≤ 1e-8"}),
     "S2": (6, {"S2a accuracy": "≤ 3", "S2a loss": "≤ 0.1"}),
     "S3": (2, dict.fromkeys(("1a L=1", "1b L=1", "1c L=1"), "-0.5 ± 0.1")),
     "S4": (4, {}),
-    "S5": (6, {"S5a": "> 0 with 95 % confidence"}),
+    "S5": (6, {"S5a": "> 0"}),
     "F1": (2, {"F1": "≤ 1"}),
     "F2": (
         2,
-        dict.fromkeys(("F2a relu", "F2a tanh"), "< 0 with 95 % confidence")
+        dict.fromkeys(("F2a relu", "F2a tanh"), "< 0")
         | dict.fromkeys(("F2b relu", "F2b tanh"), "≤ 2"),
     ),
 }
-ONE_VALUE = {"7a rebound", "S1b", "F1", "F2b relu", "F2b tanh"}  # the largest there is: no interval
+ONE_VALUE = {"7a rebound", "S1b", "F1"}  # the largest there is: no interval
+ONE_VALUE |= {"F2b relu", "F2b tanh"}  # seeds may need as many
 AT_PAPER_SCALE = set().union(*(SHOWN[name][1] for name in ("4", "5", "6", "7", "S2"))) - {"4a"}
 QUICK = ("digits", "custom")  # on embedded data
 every_figure = pytest.mark.parametrize(
@@ -115,12 +116,15 @@ def test_claims_at_smoke_scale(name, needed):
     assert name not in SHOWN or thresholds == SHOWN[name][1]
     for claim in checked:
         low, high = claim.interval
+        if name == "8" and np.isnan(claim.value):  # all saturated, at such widths
+            assert claim.verdict == UNCHECKABLE
+            continue
         assert low <= claim.value <= high
         assert low < high or claim.id in ONE_VALUE or claim.value in (0, 1)
         if claim.id in AT_PAPER_SCALE and name != "custom":  # asked at any width
             assert claim.verdict == UNCHECKABLE
         else:
-            assert claim.verdict in (REPRODUCED, FAILED, UNCHECKABLE)
+            assert claim.verdict in VERDICTS
 
 
 def stored(record, *words):

@@ -74,8 +74,8 @@ def test_records_are_drawn_by_lot_the_cheapest_first(runs):
     assert runs[0].id not in ids(6, 0, 5)
 
 
-def test_the_command_says_how_many_are_right(ntkrepro, complete):
-    done = ntkrepro("verify", "2", *complete)
+def test_the_command_says_how_many_are_right(ntkrepro, complete, tfds_dir):
+    done = ntkrepro("verify", "2", *complete, TFDS_DATA_DIR=str(tfds_dir))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("✓") == 2
     assert "2 of 2 records are what this code computes" in done.stdout
