@@ -35,6 +35,7 @@ GRIDS = (
     ("model.depth=2,4", "model.width=64,128,256,512,1024"),
 )
 SATURATED, WIDE = 0.2, 1024
+OMEGA = "ω, relative L2"  # of hidden weights; of the readout's where L=1
 
 
 def last(record: Record, model: str, quantity: str, split: str) -> float:
@@ -59,7 +60,7 @@ MEASURES: dict[str, Callable[[Record], float]] = {
     "RMSE": rmse,
     "ΔΘ̂": lambda record: last(record, "network", "ntk_change", "train"),
     "ΔK̂": lambda record: last(record, "network", "nngp_change", "train"),
-    "ω, relative L2": weights,
+    OMEGA: weights,
 }
 
 
@@ -115,8 +116,8 @@ def main() -> None:
     table("slope in n, L=1", "n", {name: (both, name) for name in MEASURES})
     wide = both[both["n"] >= WIDE]
     table(f"slope in n, L=1, n ≥ {WIDE}", "n", {name: (wide, name) for name in MEASURES})
-    depths = {f"RMSE, L={d}": (rows, "RMSE") for d, rows in few.groupby("depth")}
-    table("slope in n", "n", depths)
+    for name in ("RMSE", OMEGA):
+        table("slope in n", "n", {f"{name}, L={d}": (r, name) for d, r in few.groupby("depth")})
     widths = {n: rows for n, rows in shallow.groupby("n") if rows["D"].nunique() > 1}
     table("slope in |D|, L=1", "D", {f"RMSE, n={n}": (r, "RMSE") for n, r in widths.items()})
 

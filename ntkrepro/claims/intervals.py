@@ -93,5 +93,10 @@ def fit(x: np.ndarray, y: np.ndarray) -> Estimate:
 
 
 def worst(slopes: list[Estimate], target: float) -> Estimate:
-    """The one that is furthest from `target`; one that is not a number is further still."""
-    return max(slopes, key=lambda s: math.inf if math.isnan(s.value) else abs(s.value - target))
+    """The one whose interval reaches furthest from `target`; not a number is further still."""
+
+    def reach(slope: Estimate) -> float:
+        ends = [abs(end - target) for end in slope.interval]
+        return math.inf if any(map(math.isnan, (slope.value, *ends))) else max(ends)
+
+    return max(slopes, key=reach)
