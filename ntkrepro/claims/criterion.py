@@ -26,9 +26,9 @@ class Criterion:
         """Inside where every value of the interval is accepted, outside where none is."""
         if all(map(self._accepts, interval)):
             return Place.inside
-        ends = (interval[1], self.low), (self.high, interval[0])
-        apart = any(a <= b if self.strict else a < b for a, b in ends)
-        return Place.outside if apart else Place.across
+        first, last = max(self.low, interval[0]), min(self.high, interval[1])
+        shared = first < last if self.strict else first <= last
+        return Place.across if shared else Place.outside
 
     def _accepts(self, x: float) -> bool:
         return self.low < x < self.high if self.strict else self.low <= x <= self.high

@@ -5,7 +5,7 @@ from math import inf, isfinite, nan
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ntkrepro.claims.claim import FAILED, INCONCLUSIVE, REPRODUCED, UNCHECKABLE, Claim, Sample
@@ -41,6 +41,8 @@ def read(text, low, high):
     return {(True,): REPRODUCED, (False,): FAILED}.get(tuple(found), INCONCLUSIVE)
 
 
+@settings(max_examples=500, deadline=None)
+@example(both(at_most(0), within(1 / 8, 0)), 0.0, 0.0, 1 / 8)  # which nothing meets
 @given(criteria, eighths | st.sampled_from([nan, inf, -inf]), sizes | st.just(inf), sizes)
 def test_words_and_verdict_agree(criterion, value, down, up):
     low, high = value - down, value + up
@@ -68,6 +70,7 @@ def test_what_is_inconclusive_tells_how_many_would_decide(value, needed):
     assert claim._replace(sample=None).missing == ""
 
 
+@settings(max_examples=500, deadline=None)
 @given(criteria, eighths, st.integers(2, 9), sizes.filter(bool))
 def test_so_many_would_decide(criterion, value, count, half):
     """An interval of the same value that is narrower as the root of their number."""
