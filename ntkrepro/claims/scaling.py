@@ -8,7 +8,7 @@ from ntkrepro.claims import intervals
 from ntkrepro.claims.claim import Claim
 from ntkrepro.claims.criterion import Criterion, at_most, below, both, within
 from ntkrepro.records.store import Record
-from ntkrepro.records.tables import collect, endings, final, final_rmse, saturation
+from ntkrepro.records.tables import collect, endings, final, final_rmse
 
 PAPER, FALLS = "§3.4, Figure 8", "falls with width: slope in n"
 # Of the outputs' rms. Above, network and linearization have little in common, and the RMSE nears
@@ -101,8 +101,9 @@ def rmse_claims(records: dict[str, list[Record]]) -> list[Claim]:
 def rmse_rows(runs: list[Record]) -> pd.DataFrame:
     """final_rmse, endings, and whether a run is of a point that is `saturated`, in the mean of its
     seeds: one by one, the runs with the smaller RMSE would remain."""
-    rows = final_rmse(runs).join(endings(runs)).assign(share=saturation(runs))
-    share = rows.groupby(["depth", "width", "train"])["share"].transform("mean")
+    rows = final_rmse(runs).join(endings(runs))
+    points = [rows[key] for key in ("depth", "width", "train")]
+    share = (rows["value"] / rows["size"]).groupby(points).transform("mean")
     return rows.assign(saturated=share > SATURATED)
 
 

@@ -149,8 +149,9 @@ def held(setup: Setup) -> int:
 
 def needs(setup: Setup) -> list[Need]:
     own, momentum = setup.model.own, bool(setup.experiment.optimizer.momentum)
-    weights = PLACES[bool(moves_of(setup)[0])] * (1 + momentum) * nbytes(setup.params0)
-    factors = 2 * nbytes(factors_of(setup))
+    found = factors_of(setup)  # traced once: every run by leaps asks for its needs
+    weights = PLACES[momentum or not is_thin(found)] * (1 + momentum) * nbytes(setup.params0)
+    factors = 2 * nbytes(found)
     return [
         Need("weights of a leap", "model.factory" if own else "model.width", weights),
         Need("factors of a leap", "data.train", factors),

@@ -75,18 +75,13 @@ def final_rmse(records: list[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def saturation(records: list[Record]) -> pd.Series:
-    """final_rmse over the rms of the network's test outputs at the end, in the same order."""
-    sizes = [series(r, "network", "output_rms", "test")["value"].iloc[-1] for r in records]
-    return final_rmse(records)["value"] / sizes
-
-
 def endings(records: list[Record]) -> pd.DataFrame:
-    """The train loss at each run's end, and whether training had `ended`: at optimizer.stop or
-    optimizer.plateau, not for want of steps."""
+    """At each run's end: the train loss, whether training had `ended`, at optimizer.stop or
+    optimizer.plateau and not for want of steps, and the `size` of the test outputs, their rms."""
     rows = []
     for record in records:
         opt, last = record.config["optimizer"], series(record, "network", "loss", "train").iloc[-1]
         ended = last["value"] < opt["stop"] or last["step"] < opt["steps"]
-        rows.append({"loss": last["value"], "ended": bool(ended)})
+        size = series(record, "network", "output_rms", "test")["value"].iloc[-1]
+        rows.append({"loss": last["value"], "ended": bool(ended), "size": size})
     return pd.DataFrame(rows)

@@ -39,9 +39,11 @@ captured = jit(capture, static_argnames="model")
 
 def factors_of(model: Network, params0: Any, x: jax.Array) -> Factors | None:
     """What `from_factors` needs; none where it doesn't apply, or needs more than MEMORY bytes."""
-    if not model.structured or factor_bytes(model, x.shape, x.dtype) > MEMORY:
-        return None
-    return captured(model, params0, x)
+    return captured(model, params0, x) if has_factors(model, x) else None
+
+
+def has_factors(model: Network, x: jax.Array) -> bool:
+    return model.structured and factor_bytes(model, x.shape, x.dtype) <= MEMORY
 
 
 @lru_cache

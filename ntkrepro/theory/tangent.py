@@ -13,7 +13,7 @@ from ntkrepro.networks import functions
 from ntkrepro.networks.architectures import Network
 from ntkrepro.theory import moves
 from ntkrepro.theory.kernels import empirical
-from ntkrepro.theory.linearize import Factors, factor_bytes, from_factors
+from ntkrepro.theory.linearize import Factors, from_factors, has_factors
 from ntkrepro.theory.moves import STILL, Move
 
 
@@ -77,9 +77,8 @@ def tangent(model: Network, params: Any, x: jax.Array, move: Move = STILL) -> Ta
 
 def factors_at(model: Network, params: Any, x: jax.Array, pulls: Any = ()) -> Factors | None:
     """The factors that `tangent` works with, if any, at theta minus the pulls."""
-    memory = empirical.MEMORY
-    fits = model.structured and factor_bytes(model, x.shape, x.dtype) <= memory
-    if not fits or empirical.rows_at_once(model, x, memory) < len(x):
+    whole = empirical.rows_at_once(model, x, empirical.MEMORY) >= len(x)
+    if not whole or not has_factors(model, x):
         return None
     return moves.captured(model, params, x, pulls)
 
