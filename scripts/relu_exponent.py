@@ -3,8 +3,8 @@
     ntkrepro run -m WORDS                   # python scripts/relu_exponent.py --words prints them
     python scripts/relu_exponent.py         # the tables of docs/relu-exponent.md, as markdown
 
-Slopes are of log-log lines over widths and seeds, with 95 % intervals by Student's t. Points whose
-RMSE is above SATURATED of the outputs' rms are left out: there the two have nothing in common.
+Slopes are of log-log lines over widths and seeds, with 95 % intervals by Student's t, without the
+points that Figure 8 leaves out of its own (claims/scaling.py: `saturated`).
 """
 
 import sys
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ntkrepro.claims import intervals
+from ntkrepro.claims.scaling import rmse_rows
 from ntkrepro.config.compose import expand
 from ntkrepro.errors import UserError
 from ntkrepro.records import store
@@ -34,16 +35,12 @@ GRIDS = (
     ("model.depth=1", "model.width=256,1024,4096", "data.train=64,128,256"),
     ("model.depth=2,4", "model.width=64,128,256,512,1024"),
 )
-SATURATED, WIDE = 0.2, 1024
+WIDE = 1024
 OMEGA = "ω, relative L2"  # of hidden weights; of the readout's where L=1
 
 
 def last(record: Record, model: str, quantity: str, split: str) -> float:
     return float(series(record, model, quantity, split)["value"].iloc[-1])
-
-
-def rmse(record: Record) -> float:
-    return last(record, linear_model(record), "rmse", "test")
 
 
 def weights(record: Record) -> float:
@@ -57,7 +54,7 @@ def weights(record: Record) -> float:
 
 
 MEASURES: dict[str, Callable[[Record], float]] = {
-    "RMSE": rmse,
+    "RMSE": lambda record: last(record, linear_model(record), "rmse", "test"),
     "ΔΘ̂": lambda record: last(record, "network", "ntk_change", "train"),
     "ΔK̂": lambda record: last(record, "network", "nngp_change", "train"),
     OMEGA: weights,
@@ -79,18 +76,17 @@ def records() -> list[Record]:
 
 
 def frame(found: list[Record]) -> pd.DataFrame:
-    rows = []
-    for record in found:
-        model, train = record.config["model"], record.config["data"]["train"]
-        size = last(record, "network", "output_rms", "test")
-        own = {"activation": model["activation"], "depth": model["depth"], "n": model["width"]}
-        own |= {"D": train, "seed": record.config["seed"], "saturated": rmse(record) / size}
-        rows.append(own | {name: measure(record) for name, measure in MEASURES.items()})
-    return pd.DataFrame(rows).drop_duplicates(["activation", "depth", "n", "D", "seed"])
+    found = list({record.id: record for record in found}.values())  # grids share some
+    parts = []
+    for activation in ACTIVATIONS:
+        own = [record for record in found if record.config["model"]["activation"] == activation]
+        measured = {name: [measure(record) for record in own] for name, measure in MEASURES.items()}
+        parts.append(rmse_rows(own).assign(activation=activation, **measured))
+    return pd.concat(parts).rename(columns={"width": "n", "train": "D"})
 
 
 def slope(rows: pd.DataFrame, x: str, name: str) -> str:
-    rows = rows[rows["saturated"] <= SATURATED]
+    rows = rows[~rows["saturated"]]
     found = intervals.slope(rows.assign(value=rows[name]), x)
     return f"{found.value:.2f} ± {found.interval[1] - found.value:.2f}"
 
