@@ -399,6 +399,27 @@ def verify(words: list[str], seed: str = "0", minutes: str = "5") -> None:
     sys.exit(good < len(found))
 
 
+def controls(words: list[str]) -> None:
+    """Run what the negative controls lack, and judge them: exit code 1 where a claim doesn't turn.
+
+    They are kept in results/controls.json, which the report shows.
+    """
+    from ntkrepro.report import controls as checks
+    from ntkrepro.report import page
+    from ntkrepro.sweep.attempt import Attempt
+    from ntkrepro.sweep.walk import refuse_missing, walk
+
+    page.refuse_unknown(words)
+    runs = checks.runs(checks.results_of(words))
+    attempt = Attempt.begin(runs, ["ntkrepro", "controls", *words])
+    refuse_missing(runs, attempt, walk(runs, attempt))
+    found = checks.write(words)
+    print("\n".join(checks.table(found)))
+    good = sum(outcome.turns for outcome in found)
+    print(f"{good} of {len(found)} claims hold where they are true, and don't where they are false")
+    sys.exit(good < len(found))
+
+
 def list_all(words: list[str]) -> None:
     """Experiments, with the first line of what each shows, and figures."""
     if words:
@@ -484,6 +505,7 @@ COMMANDS = {
     "verify": Command(
         verify, "N|scale=...", "compute N stored records again, and compare", "--seed", "--minutes"
     ),
+    "controls": Command(controls, "results=...", "run every claim where it is false, and judge it"),
     "list": Command(list_all, "", "experiments and figures", "--config-dir"),
     "data": Command(
         data, "prepare NAME|data.dir=FOLDER", "what is prepared, and where; or prepare"

@@ -1,4 +1,5 @@
-"""Write what the documentation takes from configs and records: verdicts, open numbers, keys.
+"""Write what the documentation takes from configs and records: verdicts, contracts, open numbers,
+keys.
 
   python scripts/write_docs.py [--check]
 
@@ -13,7 +14,7 @@ from ntkrepro.claims.claim import VERDICTS
 from ntkrepro.config.catalog import experiments
 from ntkrepro.config.keys import KEYS, told
 from ntkrepro.figures.gather import gather
-from ntkrepro.report import page
+from ntkrepro.report import contracts, page
 from ntkrepro.report.marks import choices
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +40,7 @@ def pages() -> dict[Path, str]:
     before, _, rest = readme.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     table = "\n".join([BEGIN, *verdicts(), END])
-    docs = {"open-numbers.md": open_numbers(), "keys.md": all_keys()}
+    docs = {"open-numbers.md": open_numbers(), "keys.md": all_keys(), "claims.md": contracts.page()}
     return {readme: f"{before}{table}{after}"} | {ROOT / "docs" / n: t for n, t in docs.items()}
 
 

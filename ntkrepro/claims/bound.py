@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from ntkrepro.claims.claim import Claim
-from ntkrepro.claims.criterion import at_most
+from ntkrepro.claims.claim import Claim, judged
+from ntkrepro.claims.intervals import Estimate
 from ntkrepro.records.store import Record
 from ntkrepro.records.tables import linear_model, select, series
 
@@ -51,12 +51,4 @@ def claim(record: Record) -> Claim:
     """F1: measured over bound, the largest at any logged step after the first."""
     table = sides(record).iloc[1:]
     value = float((table["measured"] / table["bound"]).max(skipna=False))
-    return Claim(
-        "F1",
-        "The distance of network and linearization on the train points is below the right side of "
-        "Eq. S48 at every logged time: largest ratio",
-        "SM F, Eq. S48",
-        value,
-        (value, value),
-        at_most(1),
-    )
+    return judged("F1", Estimate(value, (value, value)), [record])

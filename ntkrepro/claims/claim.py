@@ -5,10 +5,14 @@ deviation that shrinks with width has a verdict at paper scale only; elsewhere i
 without one.
 """
 
+from collections.abc import Iterable, Sequence
 from math import isfinite
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ntkrepro.claims.criterion import Criterion, Place
+from ntkrepro.claims.contracts import Contract, contract
+from ntkrepro.claims.criterion import Place
+from ntkrepro.claims.intervals import Estimate, Sample
+from ntkrepro.records.store import Record
 
 REPRODUCED, FAILED, INCONCLUSIVE, UNCHECKABLE = VERDICTS = (
     "reproduced",
@@ -19,39 +23,46 @@ REPRODUCED, FAILED, INCONCLUSIVE, UNCHECKABLE = VERDICTS = (
 BY_PLACE = {Place.inside: REPRODUCED, Place.outside: FAILED, Place.across: INCONCLUSIVE}
 
 
-class Sample(NamedTuple):
-    """What an interval is of: `size` items."""
-
-    size: int
-    items: str
-
-
 class Claim(NamedTuple):
-    """One statement: `value` with its 95 % `interval`, and when it holds.
+    """A contract with its number: `value` and its 95 % `interval`.
 
-    checkable: whether the records are such that it can be asked of them. sample: what the interval
-    is of, where more of it would make it narrower.
+    at: which of several it is. found: what else is known of it. tested: on which networks and how
+    long. checkable: whether the records are such that it can be asked of them. sample: what the
+    interval is of, where more of it would make it narrower.
     """
 
-    id: str
-    statement: str
-    source: str
+    contract: Contract
     value: float
     interval: tuple[float, float]
-    criterion: Criterion
+    at: str = ""
+    found: str = ""
+    tested: str = ""
     checkable: bool = True
     sample: Sample | None = None
 
     @property
+    def id(self) -> str:
+        return f"{self.contract.id} {self.at}".rstrip()
+
+    @property
+    def statement(self) -> str:
+        at = f", {self.at}" if self.at else ""
+        return "; ".join(filter(None, (self.contract.measures + at, self.found)))
+
+    @property
+    def source(self) -> str:
+        return self.contract.source
+
+    @property
     def threshold(self) -> str:
-        return self.criterion.text
+        return self.contract.criterion.text
 
     @property
     def verdict(self) -> str:
         """What is not a number, or infinite, is no measurement."""
         if not (self.checkable and all(map(isfinite, (self.value, *self.interval)))):
             return UNCHECKABLE
-        return BY_PLACE[self.criterion.place(self.interval)]
+        return BY_PLACE[self.contract.criterion.place(self.interval)]
 
     @property
     def missing(self) -> str:
@@ -59,7 +70,44 @@ class Claim(NamedTuple):
         if self.verdict != INCONCLUSIVE or self.sample is None:
             return ""
         size, items = self.sample
-        needed = self.criterion.needed(self.value, self.interval, size)
+        needed = self.contract.criterion.needed(self.value, self.interval, size)
         if not isfinite(needed):
             return f"no number of {items} decides a value on the edge"
         return f"about {needed} {items} in place of {size} would decide"
+
+
+def judged(
+    name: str,
+    estimate: Estimate,
+    records: Sequence[Record],
+    *,
+    at: str = "",
+    found: str = "",
+    sample: Sample | None = None,
+    checkable: bool = True,
+) -> Claim:
+    """The contract `name` with its number, of these records."""
+    own = contract(name)
+    large = own.scale == "any" or all(record.paper for record in records)
+    return Claim(own, *estimate, at, found, tested(records), checkable and large, sample)
+
+
+def tested(records: Sequence[Record]) -> str:
+    """To which width, depth, |D| and step, and on how many networks."""
+    parts = [
+        f"{symbol}={_span(record.config[section][key] for record in records)}"
+        for symbol, section, key in (
+            ("n", "model", "width"),
+            ("L", "model", "depth"),
+            ("|D|", "data", "train"),
+        )
+    ]
+    if last := max(int(record.rows["step"].max()) for record in records):
+        parts.append(f"to step {last}")
+    networks = sum(record.config.get("samples") or 1 for record in records)
+    return ", ".join([*parts, f"{networks} network{'s' if networks > 1 else ''}"])
+
+
+def _span(values: Iterable[Any]) -> str:
+    low, high = min(found := list(values)), max(found)
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -9,14 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import chdtri, stdtrit
 
-from ntkrepro.claims.claim import Claim, Sample
-from ntkrepro.claims.criterion import at_least
-from ntkrepro.claims.intervals import Estimate, bootstrap
+from ntkrepro.claims.claim import Claim, judged
+from ntkrepro.claims.intervals import Estimate, Sample, bootstrap
 from ntkrepro.records.store import Record
 from ntkrepro.records.tables import select, table
 
 LEVEL = 0.99
-INSIDE, OUTSIDE = 0.95, 0.25  # shares of the path that 3a, 3b, 3d and 3c ask for
 
 
 class Members(NamedTuple):
@@ -69,57 +67,37 @@ def path(seen: Members) -> Sample:
 def starts_at_the_prior(record: Record) -> Claim:
     """3a: share of the path where the process's std at t = 0 is in the networks' interval."""
     seen, (mean, std) = members(record), process(record, "ntk_analytic")
-    return Claim(
-        "3a",
-        f"At t=0 outputs are N(0, K), 2σ = {2 * std[0].mean():.3f} for every α (networks: "
-        f"{2 * seen.networks[0].std(0, ddof=1).mean():.3f}): share of the path inside",
-        "§2.3.1, Figure 3",
-        *share(inside(seen.networks[0], mean[0], std[0])),
-        at_least(INSIDE),
-        sample=path(seen),
-    )
+    spread = 2 * std[0].mean(), 2 * seen.networks[0].std(0, ddof=1).mean()
+    found = "2σ = {:.3f}, of the networks {:.3f}".format(*spread)
+    good = share(inside(seen.networks[0], mean[0], std[0]))
+    return judged("3a", good, [record], found=found, sample=path(seen))
 
 
-def follows(record: Record, name: str, claim: str, what: str, source: str) -> Claim:
+def follows(record: Record, name: str, claim: str) -> Claim:
     """3b, 3d: share of the path inside both intervals, at the step after 0 where it is least."""
     seen, (mean, std) = members(record), process(record, name)
     good = inside(seen.networks[1:], mean[1:], std[1:])
     worst = int(good.mean(1).argmin())
-    return Claim(
-        claim,
-        f"{what} at every step: share of the path inside, the least at step "
-        f"{seen.steps[1 + worst]}",
-        source,
-        *share(good[worst]),
-        at_least(INSIDE),
-        sample=path(seen),
-    )
+    found = f"the least at step {seen.steps[1 + worst]}"
+    return judged(claim, share(good[worst]), [record], found=found, sample=path(seen))
 
 
 def posterior_differs(record: Record) -> Claim:
     """3c: share of the path where the NNGP posterior is outside the trained networks' intervals."""
     seen, (mean, std) = members(record), process(record, "nngp_posterior")
-    return Claim(
-        "3c",
-        "Networks trained to the end aren't draws of the NNGP posterior: share of the path outside",
-        "§2.4, Figure 3",
-        *share(1 - inside(seen.networks[-1], mean[-1], std[-1])),
-        at_least(OUTSIDE),
-        sample=path(seen),
-    )
+    out = share(1 - inside(seen.networks[-1], mean[-1], std[-1]))
+    return judged("3c", out, [record], sample=path(seen))
 
 
 def claims(records: list[Record]) -> list[Claim]:
     by = {record.config["optimizer"].get("train", "all"): record for record in records}
     out = []
     if "all" in by:
-        what = "Mean and std of trained networks follow Eq. 15, 16"
         out += [
             starts_at_the_prior(by["all"]),
-            follows(by["all"], "ntk_analytic", "3b", what, "§2.4, Figure 3"),
+            follows(by["all"], "ntk_analytic", "3b"),
             posterior_differs(by["all"]),
         ]
     if "readout" in by:
-        what = "Training the readout alone gives the NNGP dynamics of Eq. S30, S31"
-        out.append(follows(by["readout"], "nngp", "3d", what, "§2.3.1, SM D"))
+        out.append(follows(by["readout"], "nngp", "3d"))
     return out

@@ -1,18 +1,18 @@
-"""Values with their 95 % intervals: bootstrap over items, and slopes of power laws over seeds.
+"""Values with their 95 % intervals: over networks, over items, and slopes of power laws.
 
-Items are test points, weights or points of a path. A slope is that of a straight line through
-log y against log x, its interval the regression's, by Student's t.
+Items are test points, weights or points of a path. Of several networks the interval is Student's
+over them; where all see the same items, as they do test points, what another choice of items would
+change in all of them is added, from a bootstrap. Of one network it is the bootstrap over items. A
+slope is that of a straight line through log y against log x, its interval the regression's.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
-
-from ntkrepro.claims.claim import Sample
 
 RESAMPLES = 2000
 Means = Callable[..., np.ndarray]  # of mean values [t, r] a statistic [r]
@@ -25,7 +25,16 @@ class Estimate(NamedTuple):
     interval: tuple[float, float]
 
 
+class Sample(NamedTuple):
+    """What an interval is of: `size` items."""
+
+    size: int
+    items: str
+
+
 NONE = Estimate(math.nan, (math.nan, math.nan))
+ALL = (-math.inf, math.inf)
+SIZE = (0.0, math.inf)  # what a ratio, a distance or another size can be
 
 
 def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], count: int) -> tuple[float, float]:
@@ -48,25 +57,47 @@ def percentiles(draws: Any) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def of_means(statistic: Means, *values: np.ndarray) -> Estimate:
-    """The statistic of the means over items of `values` [t, items], and its `bootstrap` interval.
+def of_means(statistic: Means, *values: Sequence[np.ndarray]) -> Estimate:
+    """The statistic, a size, of the means over items of each of `values`: for every network
+    [t, items] of the same items. Its mean over networks and its interval."""
+    networks = list(zip(*values, strict=True))
+    drawn = np.stack([_draws(statistic, *own) for own in networks])
+    each = [statistic(*(v.mean(1, keepdims=True) for v in own))[0] for own in networks]
+    if len(each) == 1:
+        return Estimate(float(each[0]), percentiles(drawn[0]))
+    return over_networks(np.array(each), float(np.var(drawn.mean(0))), SIZE)
 
-    All resamples at once: each is a row of how often it has every item.
-    """
+
+def _draws(statistic: Means, *values: np.ndarray) -> np.ndarray:
+    """The statistic of every resample's means, all at once: each is a row of how often it has every
+    item."""
     count = values[0].shape[1]
     own = resampled(count) + count * np.arange(RESAMPLES)[:, None]  # a row's own bins
     share = np.bincount(own.ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, -1) / count
-    value = statistic(*(v.mean(1, keepdims=True) for v in values))[0]
-    return Estimate(float(value), percentiles(statistic(*(v @ share.T for v in values))))
+    return statistic(*(v @ share.T for v in values))
+
+
+def over_networks(
+    each: np.ndarray, shared: float = 0.0, bounds: tuple[float, float] = ALL, grain: float = 0.0
+) -> Estimate:
+    """Mean of a value of each network, and Student's interval within `bounds`; none of one.
+
+    shared: the variance of the mean by what all of them have in common, known well, so that the
+    degrees of freedom are Satterthwaite's. grain: the interval is at least so wide to each side,
+    as where the values are counts of whole steps.
+    """
+    value, count = float(np.mean(each)), len(each)
+    if count < 2:
+        return Estimate(value, NONE.interval)
+    own = float(np.var(each, ddof=1)) / count
+    freedom = (count - 1) * ((own + shared) / own) ** 2 if own else math.inf
+    half = max(float(stdtrit(freedom, 0.975)) * (own + shared) ** 0.5, grain)
+    return Estimate(value, (max(value - half, bounds[0]), min(value + half, bounds[1])))
 
 
 def mean(values: np.ndarray) -> Estimate:
     """Of independent values, by Student's t; no interval of one."""
-    value, count = float(np.mean(values)), len(values)
-    if count < 2:
-        return Estimate(value, NONE.interval)
-    half = float(stdtrit(count - 1, 0.975) * np.std(values, ddof=1) / count**0.5)
-    return Estimate(value, (value - half, value + half))
+    return over_networks(values)
 
 
 def slope(frame: pd.DataFrame, x: str) -> Estimate:

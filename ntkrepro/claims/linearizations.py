@@ -5,12 +5,10 @@ from math import nan
 import pandas as pd
 
 from ntkrepro.claims import intervals
-from ntkrepro.claims.claim import Claim, Sample
-from ntkrepro.claims.criterion import at_most, below
+from ntkrepro.claims.claim import Claim, judged
+from ntkrepro.claims.intervals import Sample
 from ntkrepro.records.store import Record
 from ntkrepro.records.tables import final
-
-SOURCE = "Theorem 2.1"
 
 
 def networks(records: list[Record]) -> dict[str, list[Record]]:
@@ -48,16 +46,11 @@ def claims(records: list[Record]) -> list[Claim]:
     out = []
     for name, runs in networks(records).items():
         rows, least = counts(closest(runs)), fewest(runs)
-        what = f"Linearizations that training needs fall with width, {name}: slope in n"
-        slope = intervals.slope(rows, "width")
-        out.append(
-            Claim(f"F2a {name}", what, SOURCE, *slope, below(0), True, intervals.seeds(rows))
-        )
+        slope, sample = intervals.slope(rows, "width"), intervals.seeds(rows)
+        out.append(judged("F2a", slope, closest(runs), at=name, sample=sample))
         widest = rows["width"].max()
         ratios = rows["value"][rows["width"] == widest] / least
-        what = f"They go to the solver's fewest, {least:g}, {name}: mean ratio at n={widest}"
-        paper = all(run.paper for run in runs)
-        mean = intervals.mean(ratios.to_numpy())
-        sample = Sample(len(ratios), "seeds")
-        out.append(Claim(f"F2b {name}", what, SOURCE, *mean, at_most(2), paper, sample))
+        mean, sample = intervals.mean(ratios.to_numpy()), Sample(len(ratios), "seeds")
+        found = f"at n={widest}, the fewest is {least:g}"
+        out.append(judged("F2b", mean, runs, at=name, found=found, sample=sample))
     return out

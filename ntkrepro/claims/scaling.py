@@ -5,12 +5,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from ntkrepro.claims import intervals
-from ntkrepro.claims.claim import Claim
-from ntkrepro.claims.criterion import Criterion, at_most, below, both, within
+from ntkrepro.claims.claim import Claim, judged
 from ntkrepro.records.store import Record
 from ntkrepro.records.tables import collect, endings, final, final_rmse
 
-PAPER, FALLS = "§3.4, Figure 8", "falls with width: slope in n"
 # Of the outputs' rms. Above, network and linearization have little in common, and the RMSE nears
 # that of two unrelated functions, whatever the width: no power law holds there.
 SATURATED = 0.2
@@ -21,20 +19,19 @@ def convergence_claims(records: list[Record]) -> list[Claim]:
 
     Of one depth alone, 1c names it.
     """
-    claims, in_m, criterion = [], [], within(-0.5, 0.1)
+    claims, in_m = [], []
     depths = sorted({record.config["model"]["depth"] for record in records})
-    for name, kernel, letter in (("1a", "nngp", "K"), ("1b", "ntk", "Θ")):
+    for name, kernel in (("1a", "nngp"), ("1b", "ntk")):
         rows = collect(records, f"{kernel}_error")
         for depth, errors in rows.groupby("depth"):
             fits = [intervals.slope(group, "width") for _, group in errors.groupby("index")]
-            what = f"|{letter}̂ - {letter}| = O(n^-1/2), L={depth}: slope in n, the worst of all M"
+            own = [r for r in records if r.config["model"]["depth"] == depth]
             worst, sample = intervals.worst(fits, -0.5), intervals.seeds(errors)
-            claims.append(Claim(f"{name} L={depth}", what, "§3.1", *worst, criterion, True, sample))
+            claims.append(judged(name, worst, own, at=f"L={depth}", sample=sample))
         in_m += [intervals.slope(g, "index") for _, g in rows.groupby(["depth", "width"])]
-    what = "The error falls with the number of samples: slope in M, the worst width and kernel"
-    name = f"1c L={depths[0]}" if len(depths) == 1 else "1c"
+    at = f"L={depths[0]}" if len(depths) == 1 else ""
     worst, sample = intervals.worst(in_m, -0.5), intervals.seeds(rows)
-    return [*claims, Claim(name, what, "Figure 1", *worst, criterion, True, sample)]
+    return [*claims, judged("1c", worst, records, at=at, sample=sample)]
 
 
 def change_claims(records: list[Record]) -> list[Claim]:
@@ -43,41 +40,30 @@ def change_claims(records: list[Record]) -> list[Claim]:
     readout = weights["index"] == weights.groupby("width")["index"].transform("max")
     claims = []
     for layers, rows in (("readout", weights[readout]), ("other", weights[~readout])):
-        what = f"Change of {layers} weights ~ n^-1/2: slope"
-        slope = intervals.slope(rows, "width")
-        criterion, sample = within(-0.5, 0.15), intervals.seeds(rows)
-        claims.append(Claim(f"2a {layers}", what, "Figure 2", *slope, criterion, True, sample))
-    for name, kernel, letter in (("2b", "ntk", "Θ̂"), ("2c", "nngp", "K̂")):
-        what = f"Change of {letter} bounded by n^-1/2, close to n^-1: slope"
-        rows, criterion = final(records, f"{kernel}_change"), both(at_most(-0.5), within(-1, 0.35))
         slope, sample = intervals.slope(rows, "width"), intervals.seeds(rows)
-        claims.append(Claim(name, what, "Figure 2", *slope, criterion, True, sample))
+        claims.append(judged(f"2a {layers}", slope, records, sample=sample))
+    for name, kernel in (("2b", "ntk"), ("2c", "nngp")):
+        rows = final(records, f"{kernel}_change")
+        slope, sample = intervals.slope(rows, "width"), intervals.seeds(rows)
+        claims.append(judged(name, slope, records, sample=sample))
     return claims
 
 
 class Pane(NamedTuple):
-    """A pane of Figure 8: its claims' name, what it says of a line, which `by` names (as `symbol`
-    in the statement), its criterion for the slope in `x`."""
+    """A pane of Figure 8: its claims' name, a line of which `by` names (as `symbol`), and in what
+    (`x`) its exponent is."""
 
     name: str
-    network: str
     by: str
     symbol: str
-    says: str
     x: str
-    source: str
-    criterion: Criterion
 
 
 PANES = {  # experiment -> pane
-    "rmse_fc_depth": Pane(
-        "8a", "Fully connected", "depth", "L", "~ 1/n: slope in n", "width", PAPER, within(-1, 0.3)
-    ),
-    "rmse_fc_data": Pane(
-        "8b", "Fully connected", "width", "n", "~ |D|: slope in |D|", "train", PAPER, within(1, 0.4)
-    ),
-    "rmse_cnn": Pane("8c", "Convolutional", "depth", "L", FALLS, "width", "Figure 8", below(0)),
-    "rmse_wrn": Pane("8d", "Wide residual", "depth", "N", FALLS, "width", "Figure 8", below(0)),
+    "rmse_fc_depth": Pane("8a", "depth", "L", "width"),
+    "rmse_fc_data": Pane("8b", "width", "n", "train"),
+    "rmse_cnn": Pane("8c", "depth", "L", "width"),
+    "rmse_wrn": Pane("8d", "depth", "N", "width"),
 }
 
 
@@ -90,11 +76,10 @@ def rmse_claims(records: dict[str, list[Record]]) -> list[Claim]:
             continue
         for line, rows in rmse_rows(runs).groupby(pane.by):
             used, ended = rows[~rows["saturated"]], bool(rows["ended"].all())
-            which = f"{pane.symbol}={line}"
-            what = f"{pane.network}, {which}: final RMSE {pane.says}; {ends(rows)}"
-            slope = intervals.slope(used, pane.x)
-            own = Claim(f"{pane.name} {which}", what, pane.source, *slope, pane.criterion, ended)
-            claims.append(own._replace(sample=intervals.seeds(used)))
+            own = [runs[i] for i in rows.index]
+            line = {"at": f"{pane.symbol}={line}", "found": ends(rows)}
+            slope, sample = intervals.slope(used, pane.x), intervals.seeds(used)
+            claims.append(judged(pane.name, slope, own, **line, checkable=ended, sample=sample))
     return claims
 
 

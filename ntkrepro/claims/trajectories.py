@@ -1,17 +1,28 @@
-"""How closely a network's training follows its linearization: Figures 4 to 7, S2 and S5."""
+"""How closely a network's training follows its linearization: Figures 4 to 7, S2 and S5.
+
+`records` are of one experiment, a network each.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from ntkrepro.claims import intervals
-from ntkrepro.claims.claim import Claim, Sample
-from ntkrepro.claims.criterion import above, at_least, at_most, below
-from ntkrepro.claims.intervals import bootstrap, of_means
+from ntkrepro.claims.claim import Claim, judged
+from ntkrepro.claims.intervals import SIZE, Estimate, Sample, bootstrap, of_means
 from ntkrepro.records.store import Record
 from ntkrepro.records.tables import linear_model, outputs_per_example, select, series, table
 
-FITTED = 0.95  # train accuracy up to which 6b holds the logits to their linearization
-EARLY, REBOUND = 64, 1.1  # steps within which 7a looks for a rise by this factor after a dip
+EARLY = 64  # steps within which 7a looks for a dip and a rebound
+Records = Sequence[Record]
+
+
+def networks(records: Records) -> Sample:
+    """What an interval is of: of a single network, of its test points."""
+    if len(records) > 1:
+        return Sample(len(records), "networks")
+    return Sample(records[0].config["data"]["test"], "test points")
 
 
 def squared_errors(record: Record, model: str, split: str = "test") -> pd.DataFrame:
@@ -19,175 +30,140 @@ def squared_errors(record: Record, model: str, split: str = "test") -> pd.DataFr
     return (table(record, model, "output", split) - table(record, "network", "output", split)) ** 2
 
 
-def empirical_beats_analytic(record: Record) -> Claim:
-    """4a: the largest ratio RMSE(empirical) / RMSE(analytic) from time 1 on is below 1.
+def empirical_beats_analytic(records: Records) -> Claim:
+    """4a: the largest ratio RMSE(empirical) / RMSE(analytic) from time 1 on.
 
     No verdict where one of the two kernels' dynamics or times from 1 on are missing.
     """
     models = ("ntk_empirical", "ntk_analytic")
-    errors = [squared_errors(record, model).loc[1.0:].to_numpy() for model in models]
-    present = set(models) <= set(record.rows["model"]) and len(errors[0]) > 0
+    errors = [[squared_errors(r, m).loc[1.0:].to_numpy() for r in records] for m in models]
+    present = all(set(models) <= set(record.rows["model"]) for record in records)
+    present = present and all(len(error) > 0 for error in errors[0])
     ratio = intervals.NONE
     if present:
         ratio = of_means(lambda e, a: np.sqrt((e / a).max(0)), *errors)
-    return Claim(
-        "4a",
-        "The empirical kernel predicts the outputs better than the analytic one from time 1 on: "
-        "largest RMSE ratio",
-        "§3.3, Figure 4",
-        *ratio,
-        below(1),
-        present,
-        Sample(errors[0].shape[1], "test outputs"),
-    )
+    return judged("4a", ratio, records, checkable=present, sample=networks(records))
 
 
-def plateau_is_small(record: Record) -> Claim:
+def plateau_is_small(records: Records) -> Claim:
     """4b: final test RMSE against the linearization, over the rms of the network's outputs."""
-    errors = squared_errors(record, linear_model(record)).to_numpy()[-1:]
-    outputs = table(record, "network", "output", "test").to_numpy()[-1:]
-    return Claim(
-        "4b",
-        "The RMSE stays small: plateau over the rms of the test outputs",
-        "Figure 4",
-        *of_means(lambda e, f: np.sqrt(e / f)[0], errors, outputs**2),
-        below(0.25),
-        record.paper,
-        Sample(errors.shape[1], "test outputs"),
-    )
+    errors = [squared_errors(r, linear_model(r)).to_numpy()[-1:] for r in records]
+    squares = [table(r, "network", "output", "test").to_numpy()[-1:] ** 2 for r in records]
+    share = of_means(lambda e, f: np.sqrt(e / f)[0], errors, squares)
+    return judged("4b", share, records, sample=networks(records))
 
 
-def loss_and_accuracy_agree(record: Record, name: str, source: str) -> list[Claim]:
-    """4c, 6a, S2a: largest gap of test accuracy, and of test loss over its initial value.
+def loss_and_accuracy_agree(records: Records, name: str) -> list[Claim]:
+    """4c, 5a, 6a, 7b, S2a: largest gap of test accuracy, and of test loss over its initial value.
 
-    None where the record has no single examples (log.examples); of real targets, the loss alone.
+    None where a record has no single examples (log.examples); of real targets, the loss alone.
     """
-    models = ("network", linear_model(record))
-    if select(record, models[0], "example_loss", "test").empty:
+    if any(select(record, "network", "example_loss", "test").empty for record in records):
         return []
-    right, losses = (
-        [table(record, model, f"example_{what}", "test").to_numpy() for model in models]
-        for what in ("correct", "loss")
-    )
-
-    def accuracy_gap(network: np.ndarray, linear: np.ndarray) -> np.ndarray:
-        return 100 * np.abs(network - linear).max(0)
-
-    def loss_gap(network: np.ndarray, linear: np.ndarray) -> np.ndarray:
-        return np.abs(network - linear).max(0) / network[0]
-
-    accuracy = ("accuracy", "test accuracy, points", accuracy_gap, right, at_most(3))
-    loss = ("loss", "test loss over its initial value", loss_gap, losses, at_most(0.1))
-    return [
-        Claim(
-            f"{name} {what}",
-            f"Network and linearization agree: largest gap of {words}",
-            source,
-            *of_means(gap, *values),
-            criterion,
-            record.paper,
-            Sample(values[0].shape[1], "test points"),
-        )
-        for what, words, gap, values, criterion in (accuracy, loss)
-        if values[0].size
-    ]
+    found = []
+    for what, gap in (("accuracy", accuracy_gap), ("loss", loss_gap)):
+        values = [
+            [table(r, m, QUANTITIES[what], "test").to_numpy() for r in records]
+            for m in ("network", linear_model(records[0]))
+        ]
+        if values[0][0].size:
+            sample, gaps = networks(records), of_means(gap, *values)
+            found.append(judged(f"{name} {what}", gaps, records, sample=sample))
+    return found
 
 
-def logits_follow(record: Record) -> Claim:
-    """6b: largest RMSE of the test logits over their rms until train accuracy reaches 95 %.
-
-    No verdict where it never does.
-    """
-    k = outputs_per_example(record)
-    accuracy = series(record, "network", "accuracy", "train")
-    fitted = accuracy["value"] >= FITTED
-    last = int(fitted.idxmax()) if fitted.any() else len(accuracy) - 1
-    squares = squared_errors(record, linear_model(record)).to_numpy()[: last + 1]
-    outputs = table(record, "network", "output", "test").to_numpy()[: last + 1] ** 2
-    squares, outputs = (a.reshape(len(a), -1, k).mean(-1) for a in (squares, outputs))
-    return Claim(
-        "6b",
-        "Momentum, minibatches and cross entropy stay linear until train accuracy is 95 % "
-        f"(step {accuracy['step'][last]}): largest RMSE of the logits over their rms",
-        "§3.3, Figure 6",
-        *of_means(lambda e, f: np.sqrt((e / f).max(0)), squares, outputs),
-        at_most(0.1),
-        record.paper and bool(fitted.any()),
-        Sample(squares.shape[1], "test points"),
-    )
+QUANTITIES = {"accuracy": "example_correct", "loss": "example_loss"}
 
 
-def loss_curves_agree(record: Record) -> list[Claim]:
-    """7a: rank correlation of the two train loss curves, and the dip and rebound of both."""
-    curves = [
-        series(record, m, "loss", "train").iloc[1:] for m in ("network", linear_model(record))
-    ]
-    losses = np.stack([curve["value"] for curve in curves])
-    count = losses.shape[1]
-
-    def correlation(items: np.ndarray) -> np.ndarray:
-        drawn = losses[:, items]
-        ranks = pd.DataFrame(drawn.reshape(-1, count)).rank(axis=1).to_numpy().reshape(drawn.shape)
-        network, linear = ranks - ranks.mean(-1, keepdims=True)
-        covariance, scale = (network * linear).sum(-1), (network**2).sum(-1) * (linear**2).sum(-1)
-        with np.errstate(invalid="ignore"):  # no correlation with a constant
-            return covariance / np.sqrt(scale)
-
-    smaller = float(np.min([rebound(curve) for curve in curves]))  # NaN stays NaN
-    return [
-        Claim(
-            "7a shape",
-            "Both train loss curves have the same shape: their rank correlation",
-            "Figure 7",
-            float(correlation(np.arange(count))),
-            bootstrap(correlation, count),
-            at_least(0.95),
-            record.paper,
-            Sample(count, "logged steps"),
-        ),
-        Claim(
-            "7a rebound",
-            f"Both train losses dip and rebound within {EARLY} steps: the smaller rise of the two "
-            "after its dip",
-            "Figure 7",
-            smaller,
-            (smaller, smaller),
-            at_least(REBOUND),
-            record.paper,
-        ),
-    ]
+def accuracy_gap(network: np.ndarray, linear: np.ndarray) -> np.ndarray:
+    """In points."""
+    return 100 * np.abs(network - linear).max(0)
 
 
-def rebound(curve: pd.DataFrame) -> float:
-    """Largest ratio of a later to an earlier loss within the first steps."""
-    early = curve["value"][curve["step"] <= EARLY]
-    return float((early / early.cummin()).max(skipna=False))
+def loss_gap(network: np.ndarray, linear: np.ndarray) -> np.ndarray:
+    return np.abs(network - linear).max(0) / network[0]
 
 
-def weights_follow(record: Record) -> Claim:
+def logits_follow(records: Records) -> Claim:
+    """6b: largest RMSE of the test logits over their rms, over the whole run."""
+    errors: list[np.ndarray] = []
+    squares: list[np.ndarray] = []
+    for record in records:
+        k, error = outputs_per_example(record), squared_errors(record, linear_model(record))
+        outputs = table(record, "network", "output", "test") ** 2
+        for values, found in ((error, errors), (outputs, squares)):
+            found.append(values.to_numpy().reshape(len(values), -1, k).mean(-1))
+    largest = of_means(lambda e, f: np.sqrt((e / f).max(0)), errors, squares)
+    return judged("6b", largest, records, sample=networks(records))
+
+
+def loss_curves_agree(records: Records) -> list[Claim]:
+    """7a: rank correlation of the two train loss curves, and where and how far both dip and
+    rebound."""
+    models = ("network", linear_model(records[0]))
+    curves = [[series(r, m, "loss", "train") for r in records] for m in models]
+    pairs = zip(*curves, strict=True)
+    each = [correlation(*(curve["value"][1:] for curve in pair)) for pair in pairs]
+    shape = intervals.over_networks(np.array(each), bounds=(-1, 1))
+    claims = [judged("7a shape", shape, records, sample=networks(records))]
+    for model, own in zip(("network", "linearization"), curves, strict=True):
+        seen = np.array([dip(curve) for curve in own])
+        for i, (what, (bounds, grain)) in enumerate(DIP.items()):
+            found = intervals.over_networks(seen[:, i], bounds=bounds, grain=grain)
+            claims.append(judged(what, found, records, at=model, sample=networks(records)))
+    return claims
+
+
+DIP = {  # claim -> what its value can be, and what it is known to
+    "7a dip step": (SIZE, 1.0),
+    "7a dip": (SIZE, 0.0),
+    "7a peak step": (SIZE, 1.0),
+    "7a rebound": (SIZE, 0.0),
+}
+
+
+def dip(curve: pd.DataFrame) -> tuple[float, ...]:
+    """Of the largest rise after a dip within the first steps: the dip's step and its loss over the
+    first one, the peak's step and its loss over the dip's."""
+    early = curve[curve["step"] <= EARLY]
+    loss, step = early["value"].to_numpy(), early["step"].to_numpy()
+    if not np.isfinite(loss).all():
+        return (np.nan,) * len(DIP)
+    peak = int((loss / np.minimum.accumulate(loss)).argmax())
+    low = int(loss[: peak + 1].argmin())
+    return float(step[low]), loss[low] / loss[0], float(step[peak]), loss[peak] / loss[low]
+
+
+def correlation(a: pd.Series, b: pd.Series) -> float:
+    """Spearman's; not a number beside a constant."""
+    return float(a.reset_index(drop=True).corr(b.reset_index(drop=True), method="spearman"))
+
+
+def weights_follow(records: Records) -> Claim:
     """4d: median over weights of |omega_network - omega_linear| / |omega_network| at the last step.
 
     Weights of units that are dead on all train points never move in either model: left out. No
     verdict where no other is kept.
     """
+    each = [weight_errors(record) for record in records]
+    moved, found = all(map(len, each)), intervals.NONE
+    sample = networks(records)
+    if moved and len(each) == 1:
+        (own,) = each
+        interval = bootstrap(lambda items: np.median(own[items], axis=-1), len(own))
+        found, sample = Estimate(float(np.median(own)), interval), Sample(len(own), "weights")
+    elif moved:
+        found = intervals.over_networks(np.array(list(map(np.median, each))), bounds=SIZE)
+    return judged("4d", found, records, checkable=moved, sample=sample)
+
+
+def weight_errors(record: Record) -> np.ndarray:
+    """Relative error of every weight's displacement that isn't zero in both models."""
     models = ("network", linear_model(record))
     network, linear = (table(record, model, "weight").to_numpy()[-1] for model in models)
     moved = (network != 0) | (linear != 0)
     with np.errstate(divide="ignore"):
-        errors = np.abs(linear - network)[moved] / np.abs(network)[moved]
-    found = intervals.NONE
-    if moved.any():
-        interval = bootstrap(lambda items: np.median(errors[items], axis=-1), len(errors))
-        found = intervals.Estimate(float(np.median(errors)), interval)
-    return Claim(
-        "4d",
-        "Individual weights follow Eq. 9: median relative error of their displacement at the end",
-        "Figure 4, Eq. 9",
-        *found,
-        at_most(0.1),
-        record.paper and bool(moved.any()),
-        Sample(len(errors), "weights"),
-    )
+        return np.abs(linear - network)[moved] / np.abs(network)[moved]
 
 
 def deviation(record: Record, split: str) -> pd.DataFrame:
@@ -197,7 +173,7 @@ def deviation(record: Record, split: str) -> pd.DataFrame:
     return rmse.assign(value=rmse["value"] / rms["value"])
 
 
-def wider_deviates_later(records: list[Record]) -> Claim:
+def wider_deviates_later(records: Records) -> Claim:
     """S5a: exponent in width of the first step at which the test deviation passes 10 %.
 
     A run that never passes counts with its last step, which can only lower the exponent.
@@ -211,12 +187,5 @@ def wider_deviates_later(records: list[Record]) -> Claim:
         width, seed = record.config["model"]["width"], record.config["seed"]
         rows.append({"width": width, "seed": seed, "value": step})
     frame = pd.DataFrame(rows)
-    return Claim(
-        "S5a",
-        "Logits leave their linearization later in wider networks: slope in n of the step at which "
-        "the deviation passes 10 % of their rms",
-        "Figure S5",
-        *intervals.slope(frame, "width"),
-        above(0),
-        sample=intervals.seeds(frame),
-    )
+    slope, sample = intervals.slope(frame, "width"), intervals.seeds(frame)
+    return judged("S5a", slope, records, sample=sample)

@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ntkrepro.claims import intervals, trajectories
-from ntkrepro.claims.claim import Claim
-from ntkrepro.claims.criterion import below
+from ntkrepro.claims.claim import Claim, judged
 from ntkrepro.figures import panels
 from ntkrepro.figures.catalog import Figure
 from ntkrepro.figures.ticks import log
@@ -20,14 +19,15 @@ LINES = 8  # widths in a pane
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    return panels.dynamics(records["digits"][0])
+    return panels.dynamics(records["digits"])
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
-    own = records["digits"][0]._replace(paper=True)  # asked of this network, whatever its width
+    # asked of this network, whatever its width
+    own = [record._replace(paper=True) for record in records["digits"]]
     return [
         trajectories.plateau_is_small(own),
-        *trajectories.loss_and_accuracy_agree(own, "4c", "Figure 4"),
+        *trajectories.loss_and_accuracy_agree(own, "4c"),
         trajectories.weights_follow(own),
     ]
 
@@ -68,17 +68,8 @@ def on_the_way(ax: Axes, runs: list[Record]) -> None:
 def falls_with_width(records: dict[str, list[Record]]) -> list[Claim]:
     """The exponent in width of the final test RMSE, below 0 where the paper's theorem holds."""
     rows = tables.final_rmse(records["digits"])
-    return [
-        Claim(
-            "width",
-            "The wider the network, the closer its linearization: slope in n of the final test "
-            "RMSE",
-            "Theorem 2.1, Figure 8",
-            *intervals.slope(rows, "width"),
-            below(0),
-            sample=intervals.seeds(rows),
-        )
-    ]
+    slope, sample = intervals.slope(rows, "width"), intervals.seeds(rows)
+    return [judged("width", slope, records["digits"], sample=sample)]
 
 
 FIGURE = Figure(

@@ -6,7 +6,7 @@ from ntkrepro.records.store import Record
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    return panels.dynamics(records["digits"][0])
+    return panels.dynamics(records["digits"])
 
 
 FIGURE = Figure(

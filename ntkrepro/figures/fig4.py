@@ -8,22 +8,22 @@ from ntkrepro.records.store import Record
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    return panels.dynamics(records["fc_cifar"][0], "Figure 4: ")
+    return panels.dynamics(records["fc_cifar"], "Figure 4: ")
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
-    record = records["fc_cifar"][0]
+    runs = records["fc_cifar"]
     return [
-        trajectories.empirical_beats_analytic(record),
-        trajectories.plateau_is_small(record),
-        *trajectories.loss_and_accuracy_agree(record, "4c", "Figure 4"),
-        trajectories.weights_follow(record),
+        trajectories.empirical_beats_analytic(runs),
+        trajectories.plateau_is_small(runs),
+        *trajectories.loss_and_accuracy_agree(runs, "4c"),
+        trajectories.weights_follow(runs),
     ]
 
 
 FIGURE = Figure(
     title="Figure 4: a fully connected ReLU network on binary CIFAR-10 and its linearization, MSE",
-    experiments={"fc_cifar": ()},
+    experiments={"fc_cifar": ("seed",)},
     draw=draw,
     claims=claims,
     needs=panels.DYNAMICS,

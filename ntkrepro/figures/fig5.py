@@ -8,16 +8,16 @@ from ntkrepro.records.store import Record
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    return panels.dynamics(records["cnn_cifar"][0], "Figure 5: ")
+    return panels.dynamics(records["cnn_cifar"], "Figure 5: ")
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
-    return trajectories.loss_and_accuracy_agree(records["cnn_cifar"][0], "5a", "Figure 5")
+    return trajectories.loss_and_accuracy_agree(records["cnn_cifar"], "5a")
 
 
 FIGURE = Figure(
     title="Figure 5: a convolutional network and its linearization, full batch with momentum, MSE",
-    experiments={"cnn_cifar": ()},
+    experiments={"cnn_cifar": ("seed",)},
     draw=draw,
     claims=claims,
     needs=panels.DYNAMICS,

@@ -8,20 +8,17 @@ from ntkrepro.records.store import Record
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    return panels.dynamics(records["fc_mnist"][0], "Figure 6: ")
+    return panels.dynamics(records["fc_mnist"], "Figure 6: ")
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
-    record = records["fc_mnist"][0]
-    return [
-        *trajectories.loss_and_accuracy_agree(record, "6a", "Figure 6"),
-        trajectories.logits_follow(record),
-    ]
+    runs = records["fc_mnist"]
+    return [*trajectories.loss_and_accuracy_agree(runs, "6a"), trajectories.logits_follow(runs)]
 
 
 FIGURE = Figure(
     title="Figure 6: momentum, minibatches and cross entropy on all of MNIST, both models trained",
-    experiments={"fc_mnist": ()},
+    experiments={"fc_mnist": ("seed",)},
     draw=draw,
     claims=claims,
     needs=panels.DYNAMICS,

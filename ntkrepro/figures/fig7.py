@@ -9,9 +9,12 @@ from ntkrepro.records.store import Record
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    record = records["wrn_cifar"][0]
+    runs = records["wrn_cifar"]
+    record = runs[0]
     title = f"{panels.data_set(record)}, {panels.loss(record)}, {panels.settings(record)}"
     note = "A colour for each output, spread over the range at the end"
+    several = f"The network of seed {record.config['seed']}, of {len(runs)}"
+    note = ". ".join([note, *([several] if len(runs) > 1 else [])])
     figure, axes = panels.grid(2, 2, f"Figure 7: {title}", note)
     for ax, split in zip(axes[0], ("train", "test"), strict=True):
         panels.outputs(ax, record, split)
@@ -27,12 +30,16 @@ def draw(records: dict[str, list[Record]]) -> panels.Picture:
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
-    return trajectories.loss_curves_agree(records["wrn_cifar"][0])
+    runs = records["wrn_cifar"]
+    return [
+        *trajectories.loss_curves_agree(runs),
+        *trajectories.loss_and_accuracy_agree(runs, "7b"),
+    ]
 
 
 FIGURE = Figure(
     title="Figure 7: a wide residual network and its linearization, minibatches with momentum, MSE",
-    experiments={"wrn_cifar": ()},
+    experiments={"wrn_cifar": ("seed",)},
     draw=draw,
     claims=claims,
     needs=("output", "loss", "accuracy"),

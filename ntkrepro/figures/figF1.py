@@ -34,7 +34,7 @@ FIGURE = Figure(
         "Figure F1, not in the paper: both sides of SM F's bound (Eq. S48) along the "
         "run of Figure 4"
     ),
-    experiments={"fc_cifar": ()},
+    experiments={"fc_cifar": ("seed",)},
     draw=draw,
     claims=claims,
     needs=("loss", "rmse", "ntk_distance", "kernel_rate", "lambda_min"),

@@ -8,18 +8,18 @@ from ntkrepro.records.store import Record
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    record = records["fc_cifar_standard"][0]
-    parametrization = record.config["model"]["parametrization"]
-    return panels.dynamics(record, f"Figure S2: {parametrization} parametrization, ")
+    runs = records["fc_cifar_standard"]
+    parametrization = runs[0].config["model"]["parametrization"]
+    return panels.dynamics(runs, f"Figure S2: {parametrization} parametrization, ")
 
 
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
-    return trajectories.loss_and_accuracy_agree(records["fc_cifar_standard"][0], "S2a", "Figure S2")
+    return trajectories.loss_and_accuracy_agree(records["fc_cifar_standard"], "S2a")
 
 
 FIGURE = Figure(
     title="Figure S2: as Figure 4 in the standard parametrization (SM E)",
-    experiments={"fc_cifar_standard": ()},
+    experiments={"fc_cifar_standard": ("seed",)},
     draw=draw,
     claims=claims,
     needs=panels.DYNAMICS,

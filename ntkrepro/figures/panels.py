@@ -231,27 +231,42 @@ def curves(ax: Axes, record: Record, quantity: str) -> None:
     over_time(ax, quantity, quantity)
 
 
-def rmse(ax: Axes, record: Record) -> None:
-    """RMSE on test points between the network and what each kernel predicts."""
-    present = set(record.rows["model"])
+def of_several(records: Sequence[Record]) -> list[str]:
+    """Which of the networks a picture shows, for its caption; nothing of one."""
+    first, count = records[0].config["seed"], len(records)
+    told = f"The network of seed {first}, of {count}; bands: least to greatest RMSE of all"
+    return [told] if count > 1 else []
+
+
+def rmse(ax: Axes, records: Sequence[Record]) -> None:
+    """RMSE on test points between the first network and what each kernel predicts; its range over
+    all of them."""
+    present = set(records[0].rows["model"])
     for i, (model, label) in enumerate(PREDICTED.items()):
         if model in present:
-            line = series(record, model, "rmse", "test")[1:]
-            (drawn,) = ax.plot(line["time"], line["value"], color=f"C{2 + i}", label=label)
+            lines = [series(record, model, "rmse", "test")[1:] for record in records]
+            time, values = lines[0]["time"], np.stack([line["value"] for line in lines])
+            (drawn,) = ax.plot(time, values[0], color=f"C{2 + i}", label=label)
+            if len(records) > 1:
+                band = values.min(0), values.max(0)
+                ax.fill_between(time, *band, color=f"C{2 + i}", alpha=0.2, lw=0)
             if model == "linearized":  # the empirical kernel's line may lie on it
                 drawn.set(alpha=0.55, lw=3)
     over_time(ax, "RMSE to the network, test points", "RMSE")
 
 
-def dynamics(record: Record, name: str = "") -> Picture:
+def dynamics(records: Sequence[Record], name: str = "") -> Picture:
     """The six panes of Figures 4, 6 and S2: outputs, outputs, weights; loss, accuracy, RMSE.
 
-    Of more than one output, all those of one point are shown. There is no accuracy of regression.
+    Of the first network, and of all the range of the RMSE. Of more than one output, all those of
+    one point are shown. There is no accuracy of regression.
     """
+    record = records[0]
     title = ", ".join([f"{name}{data_set(record)}", loss(record), settings(record)])
     note = "A colour for each example and for each weight, spread over the range at the end"
     single = outputs_per_example(record) == 1
-    figure, axes = grid(2, 3, title, note if single else "A colour for each output and each weight")
+    note = note if single else "A colour for each output and each weight"
+    figure, axes = grid(2, 3, title, ". ".join([note, *of_several(records)]))
     for ax, split in zip(axes[0], ("train", "test"), strict=False):
         (outputs if single else logits)(ax, record, split)
     weights(axes[0, 2], record)
@@ -262,7 +277,7 @@ def dynamics(record: Record, name: str = "") -> Picture:
         curves(axes[1, 1], record, "accuracy")
     else:
         axes[1, 1].remove()
-    rmse(axes[1, 2], record)
+    rmse(axes[1, 2], records)
     lines = [line for ax in axes[1, ::2] for line in ax.get_legend_handles_labels()[0]]
     beside(axes[1, 2], lines)
     return figure

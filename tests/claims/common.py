@@ -1,16 +1,19 @@
 """Records whose numbers are replaced: by made-up ones, or by another's."""
 
-import numpy as np
 import pandas as pd
 
-from ntkrepro.records import tables
+from ntkrepro.claims.claim import Claim
+from ntkrepro.claims.contracts import contract
+from ntkrepro.claims.mixes import with_values
+
+__all__ = ["beside", "made", "with_values"]
 
 
-def with_values(record, model, quantity, split, values):
-    rows = record.rows.copy()
-    place = tables.select(record, model, quantity, split).index
-    rows.loc[place, "value"] = np.ravel(values).astype(float)
-    return record._replace(rows=rows)
+def made(value, interval, criterion, name="4b", **own):
+    """A claim of a contract that is made up."""
+    fields = {key: own.pop(key) for key in ("measures", "source") if key in own}
+    fields |= {"id": name, "criterion": criterion}
+    return Claim(contract("4b")._replace(**fields), value, interval, **own)
 
 
 def beside(network, other):

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ntkrepro.claims.claim import FAILED, INCONCLUSIVE, REPRODUCED, UNCHECKABLE, Claim, Sample
+from ntkrepro.claims.claim import FAILED, INCONCLUSIVE, REPRODUCED, UNCHECKABLE
 from ntkrepro.claims.criterion import above, at_least, at_most, below, both, within
+from ntkrepro.claims.intervals import Sample
+from tests.claims.common import made
 
 COMPARE = {"<": operator.lt, ">": operator.gt, "≤": operator.le, "≥": operator.ge}
 eighths = st.integers(-16, 16).map(lambda i: i / 8)  # sums and digits are exact
@@ -46,7 +48,7 @@ def read(text, low, high):
 @given(criteria, eighths | st.sampled_from([nan, inf, -inf]), sizes | st.just(inf), sizes)
 def test_words_and_verdict_agree(criterion, value, down, up):
     low, high = value - down, value + up
-    claim = Claim("", "", "", value, (low, high), criterion)
+    claim = made(value, (low, high), criterion)
     assert claim.threshold == criterion.text
     assert claim.verdict == read(criterion.text, low, high)
     assert claim._replace(checkable=False).verdict == UNCHECKABLE
@@ -59,7 +61,7 @@ def test_words_and_verdict_agree(criterion, value, down, up):
 def test_what_is_inconclusive_tells_how_many_would_decide(value, needed):
     """Four seeds gave an interval of value ± 1; the edge is at 2."""
     interval = value - 1, value + 1
-    claim = Claim("", "", "", value, interval, at_most(2), sample=Sample(4, "seeds"))
+    claim = made(value, interval, at_most(2), sample=Sample(4, "seeds"))
     if needed is None:
         assert claim.verdict != INCONCLUSIVE
         assert claim.missing == ""
@@ -74,7 +76,7 @@ def test_what_is_inconclusive_tells_how_many_would_decide(value, needed):
 @given(criteria, eighths, st.integers(2, 9), sizes.filter(bool))
 def test_so_many_would_decide(criterion, value, count, half):
     """An interval of the same value that is narrower as the root of their number."""
-    claim = Claim("", "", "", value, (value - half, value + half), criterion)
+    claim = made(value, (value - half, value + half), criterion)
     claim = claim._replace(sample=Sample(count, "seeds"))
     needed = criterion.needed(value, claim.interval, count)
     if claim.verdict == INCONCLUSIVE and isfinite(needed):

@@ -17,7 +17,7 @@ def test_the_interval_is_that_of_the_mean():
 
 def test_all_resamples_at_once_are_those_one_by_one(few_resamples):
     pair = np.random.default_rng(1).random((2, 5, 40))
-    value, interval = intervals.of_means(lambda a, b: (a / b).max(0), *pair)
+    value, interval = intervals.of_means(lambda a, b: (a / b).max(0), *pair[:, None])
 
     def one(items):
         return (pair[0][:, items].mean(1) / pair[1][:, items].mean(1)).max()
@@ -55,3 +55,23 @@ def test_the_worst_slope_is_the_furthest_and_one_that_is_none_above_all():
     near, far = (Estimate(value, (value, value)) for value in (-0.6, -0.3))
     assert intervals.worst([near, far], -0.5) is far
     assert intervals.worst([near, NONE, far], -0.5) is NONE
+
+
+def test_the_interval_over_networks_covers_95_percent():
+    """Of five networks on the same 64 test points: their spread, that of the points, and both."""
+    rng, found = np.random.default_rng(0), {}
+    for network, points in ((1.0, 0.0), (0.0, 1.0), (0.3, 1.0), (0.15, 1.0)):
+        inside = []
+        for _ in range(400):
+            values = 9 + network * rng.standard_normal((5, 1)) + points * rng.standard_normal(64)
+            values = values + 0.5 * rng.standard_normal((5, 64))
+            estimate = intervals.of_means(lambda v: v[0], [own[None] for own in values])
+            inside.append(estimate.interval[0] <= 9 <= estimate.interval[1])
+        found[network, points] = np.mean(inside)
+    assert found == pytest.approx(dict.fromkeys(found, 0.95), abs=0.035)
+
+
+def test_an_interval_is_never_what_its_value_can_not_be():
+    assert intervals.over_networks(np.array([0.0, 1.0]), bounds=intervals.SIZE).interval[0] == 0
+    assert intervals.over_networks(np.array([7.0, 7.0]), grain=1.0).interval == (6, 8)
+    assert np.isnan(intervals.over_networks(np.array([7.0])).interval).all()

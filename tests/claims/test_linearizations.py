@@ -18,6 +18,7 @@ def run(count, width, seed, tolerance=0.01, activation="relu", paper=True):
     rows = [(step, step, "network", "linearizations", "", 0, value) for step, value in values]
     config = {
         "model": {"width": width, "depth": 1, "activation": activation},
+        "data": {"train": 8},
         "optimizer": {"tolerance": tolerance},
         "seed": seed,
     }

@@ -34,12 +34,12 @@ OF_AN_ENSEMBLE = [
 def of_a_run(record):
     widths = [record.config | {"model": record.config["model"] | {"width": 2**i}} for i in range(4)]
     return [
-        trajectories.empirical_beats_analytic(record),
-        trajectories.plateau_is_small(record),
-        *trajectories.loss_and_accuracy_agree(record, "4c", ""),
-        trajectories.weights_follow(record),
-        trajectories.logits_follow(record),
-        *trajectories.loss_curves_agree(record),
+        trajectories.empirical_beats_analytic([record]),
+        trajectories.plateau_is_small([record]),
+        *trajectories.loss_and_accuracy_agree([record], "4c"),
+        trajectories.weights_follow([record]),
+        trajectories.logits_follow([record]),
+        *trajectories.loss_curves_agree([record]),
         trajectories.wider_deviates_later([record._replace(config=own) for own in widths]),
         bound.claim(record),
     ]

@@ -1,6 +1,6 @@
 """Values and verdicts from the default experiment's record, bent so that the answer is known.
 
-Thresholds: tests/figures/test_figures.py; claims that fail: test_wrong.py.
+Thresholds: tests/figures/test_figures.py; claims that fail: tests/report/test_controls.py.
 """
 
 import numpy as np
@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ntkrepro.claims import intervals, trajectories
+from ntkrepro.claims import trajectories
 from ntkrepro.claims.claim import FAILED, REPRODUCED, UNCHECKABLE
 from ntkrepro.figures import fig4
 from ntkrepro.records import store, tables
@@ -114,30 +114,49 @@ def test_a_trained_linearization_goes_before_the_kernels(record):
     assert {name for name, claim in found.items() if claim.value != 0} == {"4a"}
 
 
-def test_6b_ends_where_the_train_set_is_fitted(record):
-    """Later deviations don't count; a run that never fits it has no verdict."""
+def test_6b_is_of_the_whole_run(record):
+    """Of a single late step too."""
     logits = tables.table(record, "network", "output", "test").to_numpy()
-    t = np.arange(len(logits))
-    off = logits * np.where(t > 4, 2.0, 1.09)[:, None]
-    record = with_values(record, "ntk_empirical", "output", "test", off)
-    for fitted_at, value, verdict in ((4, 0.09, REPRODUCED), (5, 1, FAILED), (99, 1, UNCHECKABLE)):
-        accuracy = np.where(t >= fitted_at, 0.96, 0.5)
-        fitted = with_values(record, "network", "accuracy", "train", accuracy)
-        claim = trajectories.logits_follow(fitted)
-        assert (claim.value, claim.verdict) == (pytest.approx(value), verdict)
+    for step, off, verdict in ((4, 1.09, REPRODUCED), (-1, 2.0, FAILED)):
+        factors = np.ones((len(logits), 1))
+        factors[step] = off
+        bent = with_values(record, "ntk_empirical", "output", "test", logits * factors)
+        claim = trajectories.logits_follow([bent])
+        assert (claim.value, claim.verdict) == (pytest.approx(off - 1), verdict)
 
 
 def test_the_rank_correlation_is_scipy_s(record):
-    """7a with its interval, of resampled and so of tied losses; the network has noise."""
+    """7a, of networks with noise of their own."""
     loss = tables.series(record, "network", "loss", "train")["value"]
-    noise = np.random.default_rng(2).uniform(0.5, 2, len(loss))
-    record = with_values(record, "network", "loss", "train", noise * loss)
-    shape = trajectories.loss_curves_agree(record)[0]
-    a, b = (
-        tables.series(record, model, "loss", "train")["value"].to_numpy()[1:]
-        for model in ("network", "ntk_empirical")
-    )
-    assert shape.value == pytest.approx(stats.spearmanr(a, b).statistic, 1e-12)
-    drawn = [stats.spearmanr(a[i], b[i]).statistic for i in intervals.resampled(len(a))]
-    assert shape.interval == pytest.approx(intervals.percentiles(drawn), 1e-12)
-    assert shape.value < 1
+    noise = np.random.default_rng(2).uniform(0.5, 2, (3, len(loss)))
+    noisy = [with_values(record, "network", "loss", "train", own * loss) for own in noise]
+    shape = trajectories.loss_curves_agree(noisy)[0]
+    each = [stats.spearmanr((own * loss)[1:], loss_of_linear(record)[1:]) for own in noise]
+    each = [found.statistic for found in each]
+    assert shape.value == pytest.approx(np.mean(each), 1e-12)
+    half = stats.sem(each) * stats.t.ppf(0.975, 2)
+    assert shape.interval == pytest.approx((np.mean(each) - half, min(1, np.mean(each) + half)))
+
+
+def loss_of_linear(record):
+    return tables.series(record, "ntk_empirical", "loss", "train")["value"]
+
+
+def test_a_dip_and_its_rebound_are_those_of_the_curve():
+    loss = [0.113, 0.09, 0.052, 0.06, 0.065, 0.05, 0.045, 0.2]
+    curve = pd.DataFrame({"step": [0, 3, 7, 10, 13, 20, 30, 80], "value": loss})
+    found = trajectories.dip(curve)
+    assert found == pytest.approx((7, 0.052 / 0.113, 13, 0.065 / 0.052))
+
+
+def test_several_networks_count_as_their_mean(record):
+    """4b to 4d of three, of which one is off by more."""
+    runs = [bent(record, "output", lambda f, y, c=c: c * f) for c in (1.02, 1.03, 1.1)]
+    found = {claim.id: claim for claim in fig4.FIGURE.claims({"fc_cifar": runs})}
+    own = [check(run)["4b"].value for run in runs]
+    assert found["4b"].value == pytest.approx(np.mean(own)) == pytest.approx(0.05)
+    low, high = found["4b"].interval
+    half = stats.sem(own) * stats.t.ppf(0.975, 2)
+    assert high - 0.05 == pytest.approx(half, rel=1e-6)  # no test point adds to it
+    assert low == max(0, 0.05 - half)
+    assert found["4b"].sample == (3, "networks")

@@ -96,11 +96,11 @@ def test_titles_say_what_the_config_says(digits, tmp_path):
     other = compose(["experiment=digits", "scale=smoke", "data.classes=['1','7']", "seed=1"])
     config = gather.whole(record.config)
     assert "3 and 8 of digits, MSE, fully connected, relu, L=3" in panels.dynamics(
-        record._replace(config=config), "Figure 4: "
+        [record._replace(config=config)], "Figure 4: "
     ).get_suptitle().replace("\n", " ")
     config["data"]["classes"], config["loss"]["name"] = other.experiment.data.classes, "xent"
     config["model"] |= {"architecture": "wrn", "depth": 2}
-    title = panels.dynamics(record._replace(config=config)).get_suptitle().replace("\n", " ")
+    title = panels.dynamics([record._replace(config=config)]).get_suptitle().replace("\n", " ")
     assert "1 and 7 of digits, cross entropy, wide residual, relu, N=2" in title
     plt.close("all")
 
@@ -112,7 +112,7 @@ def test_words_of_a_user_are_shown_as_they_are(digits, tmp_path, capsys, word):
     config = gather.whole(record.config)
     config["data"] = config["data"] | {"classes": [word, "other"]}
     config["model"] = config["model"] | {"factory": f"nets:{word}"}
-    picture = panels.dynamics(record._replace(config=config))
+    picture = panels.dynamics([record._replace(config=config)])
     panels.caption(picture, f"scale=smoke {word}")
     panels.save(picture, tmp_path / "own", {"Runs": record.id})
     written = "".join(picture.get_suptitle().split("\n")).replace(r"\$", "$")
@@ -126,7 +126,7 @@ def test_ten_outputs_are_told_apart_by_colour_and_by_marker(tmp_path):
     words = ["scale=smoke", f"results={tmp_path}", "data.classes=[]", "data.targets=onehot"]
     compute(compose(words))
     ((record,), _) = gather.load(["experiment=digits", *words])
-    picture = panels.dynamics(record)
+    picture = panels.dynamics([record])
     for ax in picture.axes[:2]:
         solid = [line for line in ax.lines if line.get_linestyle() == "-"]
         marked = {line.get_marker() for line in ax.lines} - {"None"}

@@ -296,7 +296,7 @@ def test_single_examples_are_left_out_where_they_are_not_asked_for(tmp_path):
     assert single.any()
     rest = whole.rows[~single].reset_index(drop=True)
     pd.testing.assert_frame_equal(short.rows, rest, check_categorical=False)
-    whole, short = (trajectories.loss_and_accuracy_agree(r, "4c", "") for r in (whole, short))
+    whole, short = (trajectories.loss_and_accuracy_agree([r], "4c") for r in (whole, short))
     assert whole
     assert not short
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from ntkrepro.claims.claim import Claim
 from ntkrepro.claims.criterion import at_least
 from ntkrepro.config.compose import expand
 from ntkrepro.errors import UserError
@@ -17,6 +16,7 @@ from ntkrepro.figures import fig1, gather, save
 from ntkrepro.figures.catalog import figure
 from ntkrepro.records import store
 from ntkrepro.report import page
+from tests.claims.common import made
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 INDEX = "report/smoke/index.html"
@@ -158,11 +158,11 @@ def test_nothing_is_loaded_from_elsewhere_and_headings_are_in_order(embedded, tm
 
 
 def test_a_claim_that_fails_stands_with_its_reason(embedded, tmp_path, monkeypatch):
-    failed = Claim("1x", "a | b", "§0", 0.5, (0.4, 0.6), at_least(1))
-    bad = fig1.FIGURE._replace(claims=lambda records: [failed, failed._replace(id="1y")])
+    failed = made(0.5, (0.4, 0.6), at_least(1), "1x", measures="a | b", source="§0")
+    bad = fig1.FIGURE._replace(claims=lambda records: [failed, failed._replace(at="y")])
     monkeypatch.setattr(fig1, "FIGURE", bad)
-    own = {"1": {"1x": "Too <narrow>."}, "S3": {"1y": "no"}}
-    monkeypatch.setattr(page, "reasons", lambda: {"smoke": own, "paper": {"1": {"1y": "no"}}})
+    own = {"1": {"1x": "Too <narrow>."}, "S3": {"1x y": "no"}}
+    monkeypatch.setattr(page, "reasons", lambda: {"smoke": own, "paper": {"1": {"1x y": "no"}}})
     here = written(embedded).text["figure-1"]
     assert "Why not: Too <narrow>." in here
     assert here.count("The reason is not known.") == 1
