@@ -7,19 +7,17 @@ keys.
 """
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-from ntkrepro.claims.claim import VERDICTS
+from ntkrepro.claims.claim import FAILED, INCONCLUSIVE
 from ntkrepro.config.catalog import experiments
 from ntkrepro.config.keys import KEYS, told
 from ntkrepro.figures.gather import gather
-from ntkrepro.report import contracts, page
+from ntkrepro.report import contracts, outcome, page
+from ntkrepro.report.markdown import SIGNS, opening, row, table
 from ntkrepro.report.marks import choices
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- verdicts: python scripts/write_docs.py -->", "<!-- end of verdicts -->"
-SIGNS = dict(zip(VERDICTS, "✓✗?–", strict=True))
 
 
 def main() -> None:
@@ -37,38 +35,38 @@ def read(path: Path) -> str:
 
 def pages() -> dict[Path, str]:
     readme = ROOT / "README.md"
-    before, _, rest = readme.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    table = "\n".join([BEGIN, *verdicts(), END])
+    text, scales = readme.read_text(), reported()
+    for name, lines in (("outcome", opening(scales)), ("exceptions", exceptions(scales))):
+        begin, end = f"<!-- {name}: python scripts/write_docs.py -->", f"<!-- end of {name} -->"
+        before, _, rest = text.partition(begin)
+        text = before + "\n".join([begin, "", *lines, "", end]) + rest.partition(end)[2]
     docs = {"open-numbers.md": open_numbers(), "keys.md": all_keys(), "claims.md": contracts.page()}
-    return {readme: f"{before}{table}{after}"} | {ROOT / "docs" / n: t for n, t in docs.items()}
+    return {readme: text} | {ROOT / "docs" / n: t for n, t in docs.items()}
 
 
-def verdicts() -> Iterator[str]:
-    """A line for each claim: measured value and verdict at both scales."""
-    words = [f"results={ROOT / 'results'}"]
-    gathered = gather(page.NAMES, [*words, "scale=laptop"])
-    tables = page.tables(gathered, "laptop", words)
+def reported() -> list[outcome.Reported]:
+    """Both scales of this checkout's results."""
+    words = [f"results={ROOT / 'results'}", "scale=laptop"]
+    return page.of_all(outcome.reported("laptop", gather(page.NAMES, words)), words)
+
+
+def exceptions(scales: list[outcome.Reported]) -> list[str]:
+    """A line for each claim that isn't reproduced at some scale, and its numbers at both."""
     found: dict[tuple[str, str], dict[str, str]] = {}
-    for scale, checked in tables.items():
-        for claim, figure in checked.items():
-            line = found.setdefault((claim.id, figure.name), {"": claim.statement})
-            line[scale] = f"{SIGNS[claim.verdict]} {claim.value:.3g} ({claim.threshold})"
-    yield ""
-    yield "| claim | figure | statement | laptop scale | paper scale |"
-    yield "| --- | --- | --- | --- | --- |"
-    for (name, where), line in sorted(found.items(), key=lambda item: place(item[0])):
-        yield page.row(name, where, line[""], line.get("laptop", ""), line.get("paper", ""))
-    yield ""
-    yield "✓ reproduced: the whole 95 % interval lies inside what the claim allows (in brackets);"
-    yield "✗ not reproduced: outside of it; ? inconclusive: an edge lies within the interval;"
-    yield "– not checkable at this scale."
-    yield ""
-
-
-def place(names: tuple[str, str]) -> int:
-    """Order of the figures."""
-    return page.NAMES.index(names[1])
+    odd: set[tuple[str, str]] = set()
+    for own in scales:
+        for claim, shown in own.claims.items():
+            key = claim.id, shown.name
+            odd |= {key} if claim.verdict in (FAILED, INCONCLUSIVE) else set()
+            line = found.setdefault(key, {"": claim.contract.measures})
+            line[own.scale] = f"{SIGNS[claim.verdict]} {claim.value:.3g} ({claim.threshold})"
+    names = ("paper", "laptop")
+    rows = (
+        (*key, line[""], *(line.get(scale, "") for scale in names))
+        for key, line in sorted(found.items(), key=lambda item: page.NAMES.index(item[0][1]))
+        if key in odd
+    )
+    return table(("claim", "figure", "statement", *(f"{name} scale" for name in names)), rows)
 
 
 def open_numbers() -> str:
@@ -85,7 +83,7 @@ def open_numbers() -> str:
         rows = [choice for choice in choices(name) if choice.open()]
         if rows:
             lines += ["", f"## {name}", "", "| key | value | mark |", "| --- | --- | --- |"]
-            lines += [page.row(f"`{c.key}`", c.value, c.note) for c in rows]
+            lines += [row(f"`{c.key}`", c.value, c.note) for c in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -101,7 +99,7 @@ def all_keys() -> str:
         "| key | default | values | what |",
         "| --- | --- | --- | --- |",
     ]
-    lines += [page.row(f"`{n}`", f"`{k.default}`", told(k), k.comment) for n, k in KEYS.items()]
+    lines += [row(f"`{n}`", f"`{k.default}`", told(k), k.comment) for n, k in KEYS.items()]
     return "\n".join(lines) + "\n"
 
 

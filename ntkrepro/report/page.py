@@ -2,16 +2,13 @@
 
 import sys
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
-from ruamel.yaml import YAML
 
-from ntkrepro.claims.claim import FAILED, INCONCLUSIVE, VERDICTS, Claim
+from ntkrepro.claims.claim import VERDICTS
 from ntkrepro.config.compose import compose
 from ntkrepro.config.identity import Run
 from ntkrepro.errors import UserError
@@ -20,13 +17,22 @@ from ntkrepro.figures.catalog import FIGURES, OURS, figure
 from ntkrepro.figures.gather import Gathered
 from ntkrepro.figures.save import span
 from ntkrepro.files import atomic
-from ntkrepro.records.store import Record
+from ntkrepro.report import contracts, controls
+from ntkrepro.report.markdown import claims_page
 from ntkrepro.report.marks import Choice, choices, used
+from ntkrepro.report.outcome import (
+    GLANCE,
+    Reported,
+    duration,
+    glance,
+    number,
+    reported,
+    sentence,
+    why,
+)
 
 NAMES = [name for name in FIGURES if name not in OURS]
 TEMPLATE = Path(__file__).with_name("page.html.j2")
-REASONS = Path(gather.__file__).with_name("reasons.yaml")
-HEAD = ("claim", "figure", "statement", "measured", "95 % interval", "holds when", "verdict")
 MARKS = {
     "S": "stated in the paper",
     "P": "read off the authors' poster",
@@ -34,7 +40,6 @@ MARKS = {
     "I": "inferred",
     "A": "assumed by us: the paper does not say",
 }
-Checked = dict[Claim, Gathered]  # each claim, and the first figure that checks it
 
 
 class Section(NamedTuple):
@@ -53,16 +58,17 @@ def report(overrides: Sequence[str]) -> None:
     refuse_unknown(overrides)
     chosen = compose(overrides).experiment
     folder, scale = Path(chosen.results), chosen.scale.name
-    gathered = gather.gather(NAMES, overrides)
+    own = reported(scale, gather.gather(NAMES, overrides))
+    scales = of_all(own, overrides)
     page = folder / "report" / scale / "index.html"
     with atomic(page) as file:
-        file.write(html(gathered, folder, scale, overrides).encode())
+        file.write(html(own, scales, folder, overrides).encode())
     with atomic(folder / "claims.md") as file:
-        file.write(markdown(tables(gathered, scale, overrides)).encode())
-    for lack in dict.fromkeys(lack for shown in gathered for lack in shown.missing):
+        file.write(claims_page(scales, folder).encode())
+    for lack in dict.fromkeys(lack for shown in own.gathered for lack in shown.missing):
         print(f"missing {lack}", file=sys.stderr)
     print(f"{page}, {folder / 'claims.md'}")
-    show(table(gathered))
+    show(own)
 
 
 def refuse_unknown(overrides: Sequence[str]) -> None:
@@ -79,22 +85,14 @@ def runs(overrides: Sequence[str]) -> list[Run]:
     return [run for e in needed for run in fits.expand(f"experiment={e}", *overrides)]
 
 
-def table(gathered: list[Gathered]) -> Checked:
-    """All claims; what two figures check on the same records stands once."""
-    found: Checked = {}
-    for shown in gathered:
-        for claim in shown.claims:
-            found.setdefault(claim, shown)
-    return found
-
-
-def tables(gathered: list[Gathered], scale: str, overrides: Sequence[str]) -> dict[str, Checked]:
-    """The claims of these figures, and of those at the other scales that one would report."""
-    found = {}
-    for other in dict.fromkeys(["paper", "laptop", scale]):
+def of_all(own: Reported, overrides: Sequence[str]) -> list[Reported]:
+    """This scale and the others that one would report, of those that have claims."""
+    found = []
+    for other in dict.fromkeys(["paper", "laptop", own.scale]):
         words = [*(word for word in overrides if not word.startswith("scale=")), f"scale={other}"]
-        found[other] = table(gathered if other == scale else gather.gather(NAMES, words))
-    return {other: claims for other, claims in found.items() if claims}
+        here = own if other == own.scale else reported(other, gather.gather(NAMES, words))
+        found += [here] if here.claims else []
+    return found
 
 
 def section(shown: Gathered, folder: Path, scale: str) -> Section:
@@ -131,100 +129,40 @@ def provenance(shown: Gathered) -> dict[str, list[str]]:
     return {term: list(facts) for term, facts in found.items()}
 
 
-def seconds(records: Sequence[Record]) -> float:
-    return sum(record.provenance.get("seconds", {}).get("all", 0) for record in records)
-
-
-def duration(records: Sequence[Record]) -> str:
-    """Their computing time in words."""
-    total = seconds(records)
-    return f"{total:.0f} s" if total < 120 else f"{total / 60:.0f} min"
-
-
-def html(gathered: list[Gathered], folder: Path, scale: str, overrides: Sequence[str]) -> str:
-    present = [shown for shown in gathered if shown.drawable]
-    records = {key: record for shown in present for key, record in shown.runs().items()}
+def html(own: Reported, scales: list[Reported], folder: Path, overrides: Sequence[str]) -> str:
+    present = [shown for shown in own.gathered if shown.drawable]
+    records, turned = own.records(), controls.stored(folder)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"duration": duration, "span": span, "number": number}
     return environment.from_string(TEMPLATE.read_text()).render(
-        gathered=gathered,
-        sections={shown.name: section(shown, folder, scale) for shown in present},
-        claims=table(gathered),
-        counts=counts(table(gathered)),
-        scale=scale,
-        records=list(records.values()),
-        commits=sorted({r.provenance.get("commit") or "unknown" for r in records.values()}),
+        own=own,
+        sentence=sentence(scales),
+        columns=GLANCE,
+        glance=[glance(one) for one in scales],
+        sections={shown.name: section(shown, folder, own.scale) for shown in present},
+        scale=own.scale,
+        records=records,
+        commits=sorted({r.provenance.get("commit") or "unknown" for r in records}),
         command=" ".join(["ntkrepro report", *overrides]),
         command_of=lambda experiment, found: gather.command(
             [f"experiment={experiment}", *overrides], len(found)
         ),
-        why=lambda shown, claim: why(shown, claim, scale),
+        why=lambda shown, claim: why(shown, claim, own.scale),
+        rests_on=contracts.rests_on,
+        controls_of=lambda claim: turned.get(claim.contract.id, []),
+        told=controls.told,
         marks=MARKS,
         verdicts=dict(zip(VERDICTS, ("good", "bad", "even", "open"), strict=True)),
     )
 
 
-def why(shown: Gathered, claim: Claim, scale: str) -> str:
-    """Why a claim isn't reproduced, as far as that is known, or why its interval meets an edge."""
-    unknown = {FAILED: "The reason is not known."}.get(claim.verdict, "")
-    known = reasons().get(scale, {}).get(shown.name, {}).get(claim.id, unknown)
-    missing = claim.missing[:1].upper() + claim.missing[1:]
-    told = {FAILED: known, INCONCLUSIVE: ". ".join(filter(None, (missing, known)))}
-    return told.get(claim.verdict, "")
-
-
-@cache
-def reasons() -> dict[str, dict[str, dict[str, str]]]:
-    """Scale -> figure -> claim -> why it isn't reproduced, or is inconclusive."""
-    return YAML(typ="safe").load(REASONS)
-
-
-def counts(claims: Checked) -> dict[str, int]:
-    found = Counter(claim.verdict for claim in claims)
-    return {verdict: found[verdict] for verdict in VERDICTS}
-
-
-def number(value: float) -> str:
-    return f"{value:.4g}"
-
-
-def markdown(tables: dict[str, Checked]) -> str:
-    """A table per scale."""
-    lines = ["# Claims", "", "Written by `ntkrepro report` from the records in `runs`."]
-    for scale, claims in tables.items():
-        lines += ["", f"## scale={scale}: {told(claims)}", ""]
-        lines += [row(*HEAD), row(*["---"] * len(HEAD))]
-        for c, shown in claims.items():
-            verdict = ". ".join(filter(None, (c.verdict, why(shown, c, scale))))
-            lines.append(
-                row(
-                    c.id,
-                    shown.name,
-                    f"{c.statement} ({c.source})",
-                    number(c.value),
-                    span(c),
-                    c.threshold,
-                    verdict,
-                )
-            )
-    return "\n".join(lines) + "\n"
-
-
-def row(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def told(claims: Checked) -> str:
-    return ", ".join(f"{count} {verdict}" for verdict, count in counts(claims).items())
-
-
-def show(claims: Checked) -> None:
+def show(own: Reported) -> None:
     """The claims in the terminal, a line each, and how many hold."""
     rows = [("claim", "measured", "95 % interval", "holds when", "verdict")]
-    rows += [(c.id, number(c.value), span(c), c.threshold, c.verdict) for c in claims]
+    rows += [(c.id, number(c.value), span(c), c.threshold, c.verdict) for c in own.claims]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:
         print("  ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)).rstrip())
-    print(told(claims))
+    print(", ".join(f"{count} {verdict}" for verdict, count in own.counts().items()))

@@ -6,7 +6,7 @@ from ntkrepro.config.catalog import experiments
 from ntkrepro.config.schema import Scale
 from ntkrepro.errors import UserError
 from ntkrepro.figures.catalog import FIGURES, OURS, figure
-from ntkrepro.report import page
+from ntkrepro.report import outcome, page
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -30,8 +30,8 @@ def test_a_figure_of_the_report_says_what_the_paper_says_and_what_there_is_to_be
 
 
 def test_reasons_are_of_scales_and_figures_that_there_are():
-    assert set(page.reasons()) <= {scale.name for scale in Scale}
-    for by_figure in page.reasons().values():
+    assert set(outcome.reasons()) <= {scale.name for scale in Scale}
+    for by_figure in outcome.reasons().values():
         assert set(by_figure) <= set(page.NAMES)
         assert all(why for by_claim in by_figure.values() for why in by_claim.values())
 

@@ -1,5 +1,6 @@
 """The report from real smoke records: what it shows, and what it says is missing."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -7,16 +8,19 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from ntkrepro.claims.claim import FAILED, INCONCLUSIVE, REPRODUCED, VERDICTS
 from ntkrepro.claims.criterion import at_least
 from ntkrepro.config.compose import expand
 from ntkrepro.errors import UserError
 from ntkrepro.figures import fig1, gather, save
 from ntkrepro.figures.catalog import figure
 from ntkrepro.records import store
-from ntkrepro.report import page
+from ntkrepro.report import outcome, page
 from tests.claims.common import made
+from tests.claims.test_criterion import accepted
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 INDEX = "report/smoke/index.html"
@@ -70,6 +74,7 @@ def written(words):
 
 def shows(text, claim):
     parts = (claim.id, claim.statement, claim.source, f"{claim.value:.4g}", save.span(claim))
+    parts += (claim.tested, claim.contract.paper, claim.contract.estimator)
     return all(" ".join(part.split()) in text for part in (*parts, claim.threshold, claim.verdict))
 
 
@@ -86,9 +91,9 @@ def test_every_figure_has_its_section_and_the_summary_every_claim_once(complete)
         assert all(word in text for word in (about["commit"], f"jax {about['versions']['jax']}"))
         assert image["alt"] == own.figure.alt
         assert image["src"].startswith("data:image/png;base64,iVBOR")
-    different = {claim for own in gathered for claim in own.claims}
+    different = set(outcome.reported("smoke", gathered).claims)
     assert len(different) < sum(len(own.claims) for own in gathered)  # S3 repeats 1
-    for verdict in page.VERDICTS:
+    for verdict in VERDICTS:
         count = sum(claim.verdict == verdict for claim in different)
         assert f"{count} {verdict}" in shown.text["summary"]
     ids = {f"#{attributes.get('id')}" for _, attributes in shown.elements}
@@ -162,19 +167,21 @@ def test_a_claim_that_fails_stands_with_its_reason(embedded, tmp_path, monkeypat
     bad = fig1.FIGURE._replace(claims=lambda records: [failed, failed._replace(at="y")])
     monkeypatch.setattr(fig1, "FIGURE", bad)
     own = {"1": {"1x": "Too <narrow>."}, "S3": {"1x y": "no"}}
-    monkeypatch.setattr(page, "reasons", lambda: {"smoke": own, "paper": {"1": {"1x y": "no"}}})
+    monkeypatch.setattr(outcome, "reasons", lambda: {"smoke": own, "paper": {"1": {"1x y": "no"}}})
     here = written(embedded).text["figure-1"]
     assert "Why not: Too <narrow>." in here
     assert here.count("The reason is not known.") == 1
-    line = r"| 1x | 1 | a \| b (§0) | 0.5 | 0.4 to 0.6 | ≥ 1 | not reproduced. Too <narrow>. |"
-    assert line in (tmp_path / "claims.md").read_text().splitlines()
+    lines = (tmp_path / "claims.md").read_text().splitlines()
+    line = r"| 1x | 1 | a \| b (§0). Too <narrow>. | 0.5 | 0.4 to 0.6 | ≥ 1 |  |"
+    assert lines.index(line) > lines.index("## scale=smoke: not reproduced (2)")
 
 
 def test_claims_of_every_scale_with_records_have_a_table(embedded, tmp_path, capsys, monkeypatch):
     def tables():
         page.report(embedded)
         lines = (tmp_path / "claims.md").read_text().splitlines()
-        return lines, [line.split(":")[0] for line in lines if line.startswith("## ")]
+        found = (line.split(":")[0] for line in lines if line.startswith("## scale"))
+        return lines, [*dict.fromkeys(found)]
 
     gathered = gather.gather(["1"], embedded)
     lines, headings = tables()
@@ -192,7 +199,8 @@ def test_a_poster_reading_stands_at_the_papers_scale_alone(embedded, tmp_path):
     (shown,) = gather.gather(["S3"], embedded)
     read = replace(shown, figure=shown.figure._replace(poster="Slope: a half."))
     for scale in ("paper", "laptop"):
-        text = Parsed(page.html([read], tmp_path, scale, [f"scale={scale}"])).text["figure-S3"]
+        own = outcome.reported(scale, [read])
+        text = Parsed(page.html(own, [own], tmp_path, [f"scale={scale}"])).text["figure-S3"]
         assert ("Slope: a half." in text) == (scale == "paper")
 
 
@@ -225,3 +233,42 @@ def test_reproduce_computes_what_is_missing_and_reports(complete, ntkrepro, tmp_
     drawn = {name for name in page.NAMES if "fc_mnist" not in figure(name).experiments}
     assert set(shown) == {f"figure-{name}" for name in drawn}
     assert done.stdout.splitlines()[-1].endswith("not checkable at this scale")
+
+
+@pytest.mark.slow
+def test_it_opens_with_one_sentence_and_the_exceptions_come_first(complete, tmp_path):
+    shown = written(complete)
+    text = (Path(complete[1].removeprefix("results=")) / "claims.md").read_text()
+    sentence = text.splitlines()[2]
+    assert sentence.endswith(".")
+    assert "decided claims are reproduced" in sentence
+    assert sentence in shown.text["summary"]
+    verdicts = [line.split(": ")[1] for line in text.splitlines() if line.startswith("## scale")]
+    places = [outcome.ORDER.index(verdict.partition(" (")[0]) for verdict in verdicts]
+    assert places == sorted(places)
+
+
+NUMBERS = re.compile(
+    r"^\| (?P<id>[^|]+) \|.*\| (?P<low>\S+) to (?P<high>\S+) \| (?P<holds>.+?) \| [^|]* \|$"
+)
+
+
+def test_no_verdict_of_the_committed_claims_contradicts_its_interval():
+    """Read as a reader would: words, interval and verdict of every line."""
+    place, checked = "", 0
+    for line in Path(__file__).parents[2].joinpath("results/claims.md").read_text().splitlines():
+        if line.startswith("## "):
+            place = line.partition(": ")[2].partition(" (")[0] if "scale" in line else ""
+        if (found := NUMBERS.match(line)) and place in (REPRODUCED, FAILED, INCONCLUSIVE):
+            low, high = float(found["low"]), float(found["high"])
+            said = {accepted(found["holds"], x) for x in np.linspace(low, high, 1001)}
+            verdict = {(True,): REPRODUCED, (False,): FAILED}.get(tuple(said), INCONCLUSIVE)
+            near = any(edge_near(found["holds"], x) for x in (low, high))  # to three digits
+            assert verdict == place or near, line
+            checked += 1
+    assert checked > 20
+
+
+def edge_near(words, x):
+    """Whether the rounding of x could be on the other side."""
+    return accepted(words, x * (1 + 5e-3)) != accepted(words, x * (1 - 5e-3))
