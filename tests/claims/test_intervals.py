@@ -67,8 +67,8 @@ def test_the_false_alarms_over_networks_are_5_percent(monkeypatch, network, poin
         values = 9 + network * rng.standard_normal((5, 1)) + points * rng.standard_normal(64)
         values = values + 0.5 * rng.standard_normal((5, 64))
         low, high = intervals.of_means(lambda v: v[0], [own[None] for own in values]).interval
-        outside[0] += 9 < low
-        outside[1] += 9 > high
+        outside[0] += low > 9
+        outside[1] += high < 9
     assert np.array(outside) / count == pytest.approx(0.025, abs=0.0125)
     assert sum(outside) / count == pytest.approx(0.05, abs=0.015)
 
