@@ -6,12 +6,19 @@ interval is too narrow.
 """
 
 from collections.abc import Sequence
+from math import inf
 
 import numpy as np
 import pandas as pd
 
 from ntkrepro.claims import intervals
 from ntkrepro.claims.intervals import NONE, Estimate
+
+
+# What docs/relu-exponent.md says of an activation, in the names of contracts: kinked, f - f_lin is
+# (|D|/n)^3/4; smooth, |D|/n.
+KINDS = {"relu": "kinked", **dict.fromkeys(("tanh", "gelu", "erf"), "smooth")}
+SYMBOLS = {"width": "n", "train": "|D|", "ratio": "|D|/n"}
 
 
 def slope(rows: pd.DataFrame, x: str) -> Estimate:
@@ -27,7 +34,7 @@ def jointly(rows: pd.DataFrame, xs: Sequence[str]) -> list[Estimate]:
 
     Not a number for less than two seeds, too few points, or a value without a logarithm.
     """
-    if not ((rows["value"] > 0) & (rows["value"] < np.inf)).all():
+    if not ((rows["value"] > 0) & (rows["value"] < inf)).all():
         return [NONE for _ in xs]
     logs = np.log(rows["value"]).groupby([rows["seed"], *(rows[x] for x in xs)]).mean()
     logs = logs.unstack(list(range(1, len(xs) + 1))).dropna(axis=1)
@@ -39,7 +46,25 @@ def jointly(rows: pd.DataFrame, xs: Sequence[str]) -> list[Estimate]:
     return [intervals.mean(own) for own in of_seeds]
 
 
+def rests_on(rows: pd.DataFrame, x: str) -> pd.DataFrame:
+    """The rows that decide a `slope`."""
+    every = rows.groupby(x)["seed"].transform("nunique") == rows["seed"].nunique()
+    own = rows[every]
+    return own if min(own["seed"].nunique(), own[x].nunique()) > 1 else rows
+
+
+def span(rows: pd.DataFrame, *xs: str) -> str:
+    """From where to where."""
+    ends = ((SYMBOLS[x], rows[x].min(), rows[x].max()) for x in xs if len(rows))
+    return ", ".join(f"{s}={low}" + (f" to {high}" if high > low else "") for s, low, high in ends)
+
+
 def whole_seeds(rows: pd.DataFrame, points: Sequence[str]) -> pd.DataFrame:
     """The rows of those seeds that have every point, which the columns `points` tell apart."""
     number = rows.groupby(list(points)).ngroup()
     return rows[number.groupby(rows["seed"]).transform("nunique") == number.nunique()]
+
+
+def highest(slopes: Sequence[Estimate]) -> Estimate:
+    """The one whose interval reaches highest; not a number is higher still."""
+    return max(slopes, key=lambda s: s.interval[1] if np.isfinite(s.interval[1]) else inf)

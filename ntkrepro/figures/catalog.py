@@ -4,8 +4,9 @@ A figure is a module of this folder that ends in FIGURE, and a line in FIGURES. 
 into a picture and claims; it never trains, and never imports JAX.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from ntkrepro.errors import UserError
@@ -49,8 +50,9 @@ class Figure(NamedTuple):
 
     draw and claims take the records as a list by experiment: one, or one for each point of a grid
     in those keys; `follows`: keys, or sections, that may change with them. `needs`: quantities
-    without which a run can't be shown; `only`: no others are kept in memory. `several`: the figure
-    that more runs make. `any_run`: of whatever experiment.
+    without which a run can't be shown, `also` of single experiments; `only`: no others are kept in
+    memory, but `wants`, of the runs that have them. `several`: the figure that more runs make.
+    `any_run`: of whatever experiment.
 
     title: one sentence. For the report: `paper`, what the paper says of it; `alt`, what there is to
     be seen; `poster`, what the authors' poster reads at the paper's scale. panes: each experiment
@@ -67,6 +69,8 @@ class Figure(NamedTuple):
     panes: bool = False
     follows: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    also: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    wants: tuple[str, ...] = ()
     only: bool = False
     several: "Figure | None" = None
     any_run: bool = False

@@ -5,10 +5,11 @@ from ntkrepro.claims.scaling import convergence_claims
 from ntkrepro.figures import panels
 from ntkrepro.figures.catalog import Figure
 from ntkrepro.records.store import Record
+from ntkrepro.records.tables import first_draw
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    runs = records["kernel_convergence"]
+    runs = first_draw(records["kernel_convergence"])
     depths = sorted({record.config["model"]["depth"] for record in runs})
     title = f"Figure 1: {panels.initial_kernels(runs[0])}"
     figure, axes = panels.grid(2, len(depths), title, panels.BANDS.format("bands"))
@@ -27,7 +28,7 @@ FIGURE = Figure(
     title=(
         "Figure 1: kernels of random ReLU networks converge to the analytic ones with width and M"
     ),
-    experiments={"kernel_convergence": ("model.depth", "model.width", "seed")},
+    experiments={"kernel_convergence": ("model.depth", "model.width", "data.seed", "seed")},
     draw=draw,
     claims=claims,
     needs=("nngp_error", "ntk_error"),

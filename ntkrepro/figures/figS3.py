@@ -5,11 +5,13 @@ from ntkrepro.claims.scaling import convergence_claims
 from ntkrepro.figures import panels
 from ntkrepro.figures.catalog import Figure
 from ntkrepro.records.store import Record
+from ntkrepro.records.tables import first_draw
 
 
 def shallow(records: dict[str, list[Record]]) -> list[Record]:
-    """The runs of the least depth: one hidden layer, unless others were asked for."""
-    runs = records["kernel_convergence"]
+    """The runs of the least depth, one hidden layer unless others were asked for, of the first draw
+    of the inputs."""
+    runs = first_draw(records["kernel_convergence"])
     least = min(run.config["model"]["depth"] for run in runs)
     return [run for run in runs if run.config["model"]["depth"] == least]
 
@@ -30,7 +32,7 @@ def claims(records: dict[str, list[Record]]) -> list[Claim]:
 
 FIGURE = Figure(
     title="Figure S3: as Figure 1, one hidden layer",
-    experiments={"kernel_convergence": ("model.depth", "model.width", "seed")},
+    experiments={"kernel_convergence": ("model.depth", "model.width", "data.seed", "seed")},
     draw=draw,
     claims=claims,
     needs=("nngp_error", "ntk_error"),

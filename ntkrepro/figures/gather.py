@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -67,8 +68,8 @@ def gather(names: Sequence[str], overrides: Sequence[str]) -> list[Gathered]:
     for name, (own, words) in asked.items():
         records = {e: loaded[w][0] for e, w in words.items() if not loaded[w][1]}
         missing = [loaded[w][1] for w in words.values() if loaded[w][1]]
-        for record in (record for own_records in records.values() for record in own_records):
-            fits.refuse_unfit(name, own.needs, record)
+        for base, record in ((e, record) for e, shown in records.items() for record in shown):
+            fits.refuse_unfit(name, (*own.needs, *own.also.get(base, ())), record)
         scale = fits.expand(*next(iter(words.values())))[0].experiment.scale.name
         found.append(Gathered(name, own, records, missing, scale))
     return found
@@ -76,7 +77,7 @@ def gather(names: Sequence[str], overrides: Sequence[str]) -> list[Gathered]:
 
 def kept(figures: Sequence[Figure]) -> set[str]:
     """The quantities that these figures ask for; none where one of them may ask for any."""
-    wanted = {quantity for own in figures for quantity in own.needs}
+    wanted = {q for own in figures for q in (*own.needs, *chain(*own.also.values()), *own.wants)}
     return wanted if all(own.only for own in figures) else set()
 
 

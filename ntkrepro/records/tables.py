@@ -47,6 +47,22 @@ def outputs_per_example(record: Record) -> int:
     return len(targets) // min(config["log"]["outputs"], config["data"]["test"])
 
 
+def draws(records: list[Record]) -> list[tuple[str, list[Record]]]:
+    """The records of every draw of the data (data.seed), and which it is; "" for the first."""
+    seeds = [record.config["data"]["seed"] for record in records]
+    return [
+        (
+            f", data.seed={draw}" if draw > min(seeds) else "",
+            [record for record, seed in zip(records, seeds, strict=True) if seed == draw],
+        )
+        for draw in sorted(set(seeds))
+    ]
+
+
+def first_draw(records: list[Record]) -> list[Record]:
+    return draws(records)[0][1]
+
+
 def collect(records: list[Record], quantity: str) -> pd.DataFrame:
     """Rows of one quantity over a sweep, with each run's width, depth and seed as columns."""
     frames = []

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from ntkrepro.claims import scaling
+from ntkrepro.claims.claim import FAILED, REPRODUCED
 from ntkrepro.records.store import Record
 
 COLUMNS = ["step", "time", "model", "quantity", "split", "index", "value"]
@@ -14,9 +15,9 @@ COLUMNS = ["step", "time", "model", "quantity", "split", "index", "value"]
 STOP = {"stop": 1e-3, "plateau": 0.0, "steps": 8}
 
 
-def sweep(end, *quantities, steps=(0, 8), trains=(8,), loss=1e-4, size=100.0):
+def sweep(end, *quantities, steps=(0, 8), trains=(8,), loss=1e-4, size=100.0, draw=0):
     """Records over width n and |D| of quantities that end as end(n, |D|, m) at index m, and at a
-    train loss and an rms of the outputs."""
+    train loss and an rms of the outputs, on a draw of the data."""
     found = []
     for n, train in product((16, 32, 64, 128), trains):
         rows = [
@@ -25,24 +26,45 @@ def sweep(end, *quantities, steps=(0, 8), trains=(8,), loss=1e-4, size=100.0):
         ]
         rows += [(step, step, "network", "loss", "train", 0, loss) for step in steps]
         rows += [(step, step, "network", "output_rms", "test", 0, size) for step in steps]
-        config = {"model": {"width": n, "depth": 1}, "data": {"train": train}, "seed": 0}
-        config["optimizer"] = STOP
+        config = {"model": {"width": n, "depth": 1, "activation": "relu"}, "seed": 0}
+        config |= {"data": {"train": train, "seed": draw}, "optimizer": STOP}
         found.append(Record(pd.DataFrame(rows, columns=COLUMNS), config, {}))
     return found
 
 
 def test_figure_1_is_in_width_and_in_samples():
     errors = [("network", f"{kernel}_error", "") for kernel in ("nngp", "ntk")]
-    runs = sweep(lambda n, d, m: n**-0.4 * m**-0.6, *errors, steps=(0,))
-    assert values(scaling.convergence_claims(runs)) == pytest.approx(
-        {"1a L=1": -0.4, "1b L=1": -0.4, "1c L=1": -0.6}
-    )
+    runs = sweep(lambda n, d, m: n ** -(0.3 + 0.1 * m) * m**-0.6, *errors, steps=(0,))
+    runs += sweep(lambda n, d, m: n**-0.3, *errors, steps=(0,), draw=3)
+    found = claims(scaling.convergence_claims(runs))
+    expected = dict.fromkeys(("1a L=1", "1b L=1", "1a L=1 M=1", "1b L=1 M=1"), -0.4)
+    expected |= dict.fromkeys(("1a L=1 M=1, data.seed=3", "1b L=1 M=1, data.seed=3"), -0.3)
+    assert found.keys() == {*expected, "1c L=1"}
+    assert {name: found[name].value for name in expected} == pytest.approx(expected)
+    assert found["1c L=1"].value < -0.7
+
+
+def test_figure_1_is_an_upper_bound_for_averages_and_an_exponent_for_single_networks():
+    """Averages may fall faster, single networks may not: what falls too slowly is refused."""
+    errors = [("network", f"{kernel}_error", "") for kernel in ("nngp", "ntk")]
+
+    def verdicts(single, averages):
+        end = {1: single, 2: averages, 4: averages}
+        runs = sweep(lambda n, d, m: n ** end[m], *errors, steps=(0,))
+        found = claims(scaling.convergence_claims(runs))
+        return found["1b L=1"].verdict, found["1b L=1 M=1"].verdict
+
+    assert verdicts(-0.5, -0.8) == (REPRODUCED, REPRODUCED)
+    assert verdicts(-0.5, -0.3) == (FAILED, REPRODUCED)
+    assert verdicts(-0.8, -0.8) == (REPRODUCED, FAILED)
 
 
 def test_figure_2_is_at_the_last_step_and_tells_the_readout_from_other_layers():
     changes = [("network", f"{what}_change", "") for what in ("weight", "ntk", "nngp")]
     runs = sweep(lambda n, d, m: n ** (-0.1 * m), *changes)
-    expected = {"2a readout": -0.4, "2a other": -0.15, "2b": -0.7 / 3, "2c": -0.7 / 3}
+    runs += sweep(lambda n, d, m: n ** (-0.2 * m), *changes, draw=1)
+    expected = {"2a readout": -0.4, "2a readout, data.seed=1": -0.8, "2a other": -0.15}
+    expected |= dict.fromkeys(("2b", "2b, theory", "2c", "2c, theory"), -0.7 / 3)
     assert values(scaling.change_claims(runs)) == pytest.approx(expected)
 
 
@@ -92,5 +114,9 @@ def test_saturated_runs_are_in_no_exponent():
     assert "left out" not in claim.statement
 
 
-def values(claims):
-    return {claim.id: claim.value for claim in claims}
+def claims(found):
+    return {claim.id: claim for claim in found}
+
+
+def values(found):
+    return {claim.id: claim.value for claim in found}
