@@ -76,13 +76,14 @@ def least(rows: pd.DataFrame, *keys: str) -> pd.DataFrame:
 def claims(records: list[Record], lines: Callable[..., Iterator[Line]]) -> list[Claim]:
     """Those of lines(activation, kind, rows) of every activation that theory speaks of, and every
     draw of the data; not checkable where a network's training had not ended."""
-    rows, out = measured(records), []
+    out: list[Claim] = []
+    rows = measured(records)
     for (draw, activation), own in rows[~rows["saturated"]].groupby(["draw", "activation"]):
         if kind := exponents.KINDS.get(str(activation)):
             for line in lines(str(activation), kind, own):
                 if draw == rows["draw"].min():
                     out += judge(line, records)
-                elif line.names[0] == "8e":
+                elif line.names[0] == "8e" and line.rows["width"].min() < WIDE:
                     out += judge(line._replace(at=f"{line.at}, data.seed={draw}"), records)
     return out
 
@@ -95,8 +96,8 @@ def judge(line: Line, records: list[Record]) -> Iterator[Claim]:
 
 
 def rmse_claims(records: list[Record]) -> list[Claim]:
-    """8e: the exponent of the final RMSE in n at every depth, and on every draw of the data; 8f: in
-    |D|; 8g: in |D|/n; 8h: in n, of wide networks; 4d: of single hidden weights' error."""
+    """8e: the exponent of the final RMSE in n at every depth, of wide networks, and on every draw
+    of the data; 8f: in |D|; 8g: in |D|/n; 4d: of single hidden weights' error."""
     return claims(records, rmse_lines)
 
 
@@ -115,7 +116,7 @@ def rmse_lines(activation: str, kind: str, rows: pd.DataFrame) -> Iterator[Line]
         yield line("8g", own, exponents.slope(own, "ratio"))
     own = least(rows[rows["width"] >= WIDE], "depth", "train")
     if own["width"].nunique() > 1:
-        yield line("8h", own, exponents.slope(own, "width"))
+        yield line("8e", own, exponents.slope(own, "width"), f", n ≥ {WIDE}")
     kept = rows[rows["weights"].notna() & (rows["depth"] > 1)]  # else they are the readout's
     for depth, own in least(kept.assign(value=kept["weights"]), "train").groupby("depth"):
         found = exponents.slope(own, "width")

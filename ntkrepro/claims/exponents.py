@@ -14,7 +14,6 @@ import pandas as pd
 from ntkrepro.claims import intervals
 from ntkrepro.claims.intervals import NONE, Estimate
 
-
 # What docs/relu-exponent.md says of an activation, in the names of contracts: kinked, f - f_lin is
 # (|D|/n)^3/4; smooth, |D|/n.
 KINDS = {"relu": "kinked", **dict.fromkeys(("tanh", "gelu", "erf"), "smooth")}

@@ -1,6 +1,7 @@
 """Records in which a claim is false, from real ones: one side of each comes from another run."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,11 @@ Grid = Sequence[Record]
 def other_runs(right: Grid, wrong: Grid) -> Grid:
     """The others in their place."""
     return wrong
+
+
+def other_rows(right: Grid, wrong: Grid) -> Grid:
+    """Each run with the rows of the other run in its place."""
+    return [own._replace(rows=other.rows) for own, other in zip(right, wrong, strict=True)]
 
 
 def other_linearizations(right: Grid, wrong: Grid) -> Grid:
@@ -47,6 +53,20 @@ def other_critical_rate(right: Grid, wrong: Grid) -> Grid:
     place = ("network", "lr_critical", "train")
     pairs = zip(right, wrong, strict=True)
     return [with_values(own, *place, series(other, *place)["value"]) for own, other in pairs]
+def next_weights(right: Grid, wrong: Grid) -> Grid:
+    """Each of the wrong runs with what the linearization of the next seed does to its weights."""
+    by: dict[Any, list[Record]] = {}
+    for run in wrong:
+        model, data = run.config["model"], run.config["data"]["train"]
+        by.setdefault((*(model[k] for k in ("activation", "depth", "width")), data), []).append(run)
+    pairs = [pair for runs in by.values() for pair in zip(runs, runs[1:] + runs[:1], strict=True)]
+    place = (linear_model(wrong[0]), "weight", "")
+    return [
+        with_values(
+            run, *place, np.resize(select(other, *place)["value"], len(select(run, *place)))
+        )
+        for run, other in pairs
+    ]
 
 
 def opposite_width(right: Grid, wrong: Grid) -> Grid:
@@ -82,10 +102,12 @@ def exchanged_kernels(right: Grid, wrong: Grid) -> Grid:
 
 MIXES: dict[str, Callable[[Grid, Grid], Grid]] = {
     "other runs": other_runs,
+    "other rows": other_rows,
     "other linearizations": other_linearizations,
     "other kernel change": other_kernel_change,
     "other critical rate": other_critical_rate,
     "exchanged kernels": exchanged_kernels,
+    "weights of the next seed": next_weights,
     "opposite width": opposite_width,
     "opposite index": opposite_index,
 }

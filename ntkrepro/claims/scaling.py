@@ -48,7 +48,9 @@ def of_single_networks(name: str, errors: pd.DataFrame, runs: list[Record], at: 
 
 def in_samples(records: list[Record]) -> Claim:
     depths = sorted({record.config["model"]["depth"] for record in records})
-    errors = [collect(records, f"{kernel}_error").assign(kernel=kernel) for kernel in ("nngp", "ntk")]
+    errors = [
+        collect(records, f"{kernel}_error").assign(kernel=kernel) for kernel in ("nngp", "ntk")
+    ]
     rows, at = pd.concat(errors), f"L={depths[0]}" if len(depths) == 1 else ""
     fits = [exponents.slope(g, "index") for _, g in rows.groupby(["kernel", "depth", "width"])]
     worst, sample = intervals.worst(fits, -0.5), intervals.seeds(rows)

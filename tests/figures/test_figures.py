@@ -18,8 +18,12 @@ pytestmark = pytest.mark.usefixtures("few_resamples")
 SHOWN = {  # figure -> its panes, and its claims
     "digits": (6, ""),
     "custom": (6, "4b, 4c accuracy, 4c loss, 4d"),
-    "1": (4, "1a L=1, 1a L=3, 1b L=1, 1b L=3, 1c"),
-    "2": (3, "2a readout, 2a other, 2b, 2c"),
+    "1": (4, "1a L=1, 1a M=1 L=1, 1a L=3, 1a M=1 L=3, 1b L=1, 1b M=1 L=1, 1b L=3, 1b M=1 L=3, 1c"),
+    "2": (
+        4,
+        "2a readout, 2a other, 2b, 2b kinked, 2c, 2c kinked, "
+        "2b kinked relu, 2c kinked relu, 2b smooth tanh, 2c smooth tanh",
+    ),
     "3": (4, "3a, 3b, 3c, 3d"),
     "4": (6, "4a, 4b, 4c accuracy, 4c loss, 4d"),
     "5": (6, "5a accuracy, 5a loss"),
@@ -30,10 +34,16 @@ SHOWN = {  # figure -> its panes, and its claims
         "7a dip step linearization, 7a dip linearization, 7a peak step linearization, "
         "7a rebound linearization, 7b accuracy, 7b loss",
     ),
-    "8": (4, "8a L=1, 8a L=2, 8b n=4, 8b n=8, 8b n=16, 8c L=1, 8d N=1"),
+    "8": (
+        6,
+        "8a L=1, 8a L=2, 8b n=4, 8b n=8, 8b n=16, 8c L=1, 8d N=1, "
+        "8e relu L=1, 8e kinked relu L=1, 8e relu L=2, 8e kinked relu L=2, 8f relu, "
+        "8f kinked relu, 8g relu, 8g kinked relu, 4d kinked relu L=2, 8e tanh L=1, "
+        "8e relu L=1, data.seed=1, 8e kinked relu L=1, data.seed=1",
+    ),
     "S1": (2, "S1a, S1b"),
     "S2": (6, "S2a accuracy, S2a loss"),
-    "S3": (2, "1a L=1, 1b L=1, 1c L=1"),
+    "S3": (2, "1a L=1, 1a M=1 L=1, 1b L=1, 1b M=1 L=1, 1c L=1"),
     "S4": (4, ""),
     "S5": (6, "S5a"),
     "F1": (3, "F1 holds, F1 tells"),
@@ -160,12 +170,12 @@ def test_a_figure_of_parts_shows_those_that_are_there(record, tmp_path):
     with pytest.raises(UserError) as error:
         save.draw(["8"], here)
     told = [line.split(" runs of ")[1].split(":")[0] for line in str(error.value).splitlines()]
-    assert told == ["rmse_fc_data", "rmse_cnn", "rmse_wrn"]
+    assert told == ["rmse_fc_data", "rmse_cnn", "rmse_wrn", "rmse_activations"]
     (shown,) = gather.gather(["8"], here)
     assert {claim.id for claim in shown.claims} == {"8a L=1", "8a L=2"}
     picture = shown.figure.draw(shown.records)
     assert [len(ax.lines) > 0 for ax in picture.axes] == [True]
-    assert "Not run: rmse_fc_data, rmse_cnn, rmse_wrn" in picture.get_supxlabel()
+    assert "Not run: rmse_fc_data, rmse_cnn, rmse_wrn, rmse_activations" in picture.get_supxlabel()
     assert (tmp_path / "figures/smoke/fig8.png").exists()
 
 
