@@ -67,9 +67,11 @@ def of_architectures(known: set[Architecture]) -> Use:
     return Use(f"model.architecture={names}", lambda e: e.model.architecture in known)
 
 
-TRAIN, ENSEMBLE = of_programs(Program.train), of_programs(Program.ensemble)
+TRAIN = of_programs(Program.train)
+ENSEMBLE = of_programs(Program.ensemble, Program.drawn_ensemble)
+FOLLOWED = of_programs(Program.train, Program.ensemble, Program.drawn_ensemble)
 FLOW = Use(
-    "linearized.space=auto, function or both, or program=ensemble",
+    f"linearized.space=auto, function or both, or {ENSEMBLE.where}",
     lambda e: (
         ENSEMBLE.holds(e)
         or (TRAIN.holds(e) and e.linearized.space not in (Space.weights, Space.none))
@@ -79,18 +81,18 @@ LEAPS = Use("optimizer.solver=leaps", lambda e: e.optimizer.solver is Solver.lea
 USES = {  # what is not here decides something everywhere, or has a rule of its own below
     key: use
     for use, keys in (
-        (of_programs(Program.ensemble, Program.kernel_convergence), "samples"),
+        (
+            of_programs(Program.ensemble, Program.kernel_convergence, Program.drawn_ensemble),
+            "samples",
+        ),
         (Use("data.name=gaussian", lambda e: e.data.name is DataSet.gaussian), "data.dim"),
         (of_architectures({Architecture.custom}), "model.files"),
         (of_architectures(POOLED), "model.pool"),
         (of_architectures(NORMALIZED), "model.norm"),
         (FLOW, "linearized.flow"),
         (ENSEMBLE, "data.points"),
-        (of_programs(Program.train, Program.ensemble), "loss.scale log.points log.steps"),
-        (
-            of_programs(Program.train, Program.ensemble),
-            "optimizer.lr optimizer.train optimizer.momentum optimizer.steps",
-        ),
+        (FOLLOWED, "loss.scale log.points log.steps"),
+        (FOLLOWED, "optimizer.lr optimizer.train optimizer.momentum optimizer.steps"),
         (TRAIN, "data.augment loss.name linearized.space linearized.analytic"),
         (TRAIN, "optimizer.name optimizer.layer_rates optimizer.weight_decay optimizer.batch"),
         (TRAIN, "optimizer.stop optimizer.plateau"),
@@ -208,17 +210,20 @@ def kernels(e: Experiment) -> Refused:
 
 
 def ensemble(e: Experiment) -> Refused:
-    """What program=ensemble needs."""
-    if e.program is not Program.ensemble:
+    """What ensembles need."""
+    if not ENSEMBLE.holds(e):
         return
+    program = f"program={e.program.name}"
     if e.data.points < 2:
-        wanted = "at least 2 with program=ensemble, which follows its networks along them"
+        wanted = f"at least 2 with {program}, which follows its networks along them"
         yield "data.points", e.data.points, wanted
     if e.data.targets is not Targets.signs:
-        yield "data.targets", e.data.targets, "signs with program=ensemble"
+        yield "data.targets", e.data.targets, f"signs with {program}"
     if e.model.architecture is not Architecture.fc:
-        wanted = "fc with program=ensemble, which compares with analytic kernels"
+        wanted = f"fc with {program}, which compares with analytic kernels"
         yield "model.architecture", e.model.architecture, wanted
+    if e.program is Program.drawn_ensemble and e.samples < 2:
+        yield "samples", e.samples, f"at least 2 with {program}, which keeps how they spread"
 
 
 NOT_OF_CUSTOM = {  # what its own code decides, or would have to tell: key -> what it must be

@@ -65,6 +65,8 @@ class Program(Enum):
     train = "train"  # a network, and its linearization, over the steps of gradient descent
     kernel_convergence = "kernel_convergence"  # kernels of random networks against the analytic
     ensemble = "ensemble"  # many networks of one kind against the Gaussian process they approach
+    # the same of networks that are drawn at theta_0 and follow their kernels there, in closed form
+    drawn_ensemble = "drawn_ensemble"
 
 
 class DataSet(Enum):
@@ -269,7 +271,7 @@ class Experiment:
     name: str = "experiment"
     scale: Scale = Scale.laptop
     program: Program = Program.train
-    # networks of program=kernel_convergence (the paper's M) and of an ensemble
+    # networks of program=kernel_convergence (the paper's M) and of ensembles
     samples: int = within(between(1, 1_000_000), 1)
     seed: int = within(SEED, 0)
     precision: Precision = Precision.float32

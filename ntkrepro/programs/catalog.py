@@ -6,7 +6,13 @@ from typing import NamedTuple
 from ntkrepro.config.identity import Run
 from ntkrepro.config.schema import Program
 from ntkrepro.errors import RunFailed
-from ntkrepro.programs import ensemble, kernel_convergence, side_by_side, training_costs
+from ntkrepro.programs import (
+    drawn_ensemble,
+    ensemble,
+    kernel_convergence,
+    side_by_side,
+    training_costs,
+)
 from ntkrepro.programs.calls import Call, HostCall
 from ntkrepro.programs.memory import Need
 from ntkrepro.programs.observe import Result
@@ -46,4 +52,10 @@ PROGRAMS = {
         logs=False,
     ),
     Program.ensemble: Spec(ensemble.ensemble, ensemble.calls, ensemble.needs, ensemble.models),
+    Program.drawn_ensemble: Spec(
+        drawn_ensemble.drawn_ensemble,
+        drawn_ensemble.calls,
+        drawn_ensemble.needs,
+        lambda setup: (),
+    ),
 }

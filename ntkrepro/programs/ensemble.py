@@ -55,22 +55,36 @@ from ntkrepro.programs.weight_space import recipe_of, task_of
 from ntkrepro.progress import Say, Tick
 from ntkrepro.records.rows import rows
 from ntkrepro.theory import dynamics, gaussian_process, readout
+from ntkrepro.theory.gaussian_process import distance
 from ntkrepro.training import checkpoint, loop, measure
 
 Blocks = gaussian_process.Blocks
 
 
-Seen = dict[str, np.ndarray]  # `outputs` [t, members, points]; by leaps `spent` [t, members, 3]
+# `outputs` [t, members, points]; `loss` of the train points [t, members]; by leaps `spent`
+# [t, members, 3]
+Seen = dict[str, np.ndarray]
 # of setup, critical rates, first and last member, the block's file, tick
 Block = Callable[[Setup, dict[str, float], int, int, Path, Tick], Seen]
+LEVEL, DRAWS = 0.95, 4000  # of `noise`
+DIRECTIONS = 50  # of the process on a path, over four steps
 
 
 class Process(NamedTuple):
-    """Mean and standard deviation [t, points] at logged steps [t]."""
+    """A Gaussian process at logged steps."""
 
     steps: list[int]
-    mean: np.ndarray
-    std: np.ndarray
+    of: gaussian_process.Ensemble
+
+    @property
+    def mean(self) -> np.ndarray:
+        """[t, points]."""
+        return self.of.mean[..., 0]
+
+    @property
+    def std(self) -> np.ndarray:
+        """[t, points]."""
+        return self.of.std
 
 
 class Stability(NamedTuple):
@@ -83,33 +97,57 @@ class Stability(NamedTuple):
 def ensemble(pack: list[Run], say: Say, tick: Tick) -> list[Result | RunFailed]:
     """Rows of split `path`: `output` of `network`, index = member * points + point; `mean` and
     `std` of `ntk_analytic` (Eq. 15, 16), `nngp` (Eq. S30, S31) and, at the last step, of the NNGP
-    posterior `nngp_posterior` (Eq. 14), index = point; `alpha` of each point. And of split `train`
-    `lr_critical` of both kernels, and of how many directions the posterior does without (`cut`).
-    By leaps, observe.SPENT of every member.
+    posterior `nngp_posterior` (Eq. 14), index = point; `noise` of the first two; `alpha` of each
+    point. And of split `train` the `loss` of `network`, mean over members; `lr_critical` of both
+    kernels, and of how many directions the posterior does without (`cut`). By leaps,
+    observe.SPENT of every member.
     """
     (run,) = pack
-    setup, began = prepare(run), time.perf_counter()
+    setup = prepare(run)
+    train = TRAINED[run.experiment.optimizer.train].blocks[run.experiment.optimizer.solver]
+
+    def frames(seen: Seen) -> list[pd.DataFrame]:
+        return [
+            rows("network", "output", setup.steps, seen["outputs"], "path"),
+            *observe.spent_rows("network", setup.steps, seen.get("spent")),
+        ]
+
+    return [beside_processes(setup, train, together(setup), frames, say, tick)]
+
+
+def beside_processes(
+    setup: Setup,
+    train: Block,
+    size: int,
+    frames: Callable[[Seen], list[pd.DataFrame]],
+    say: Say,
+    tick: Tick,
+) -> Result | RunFailed:
+    """What a record holds: `frames` of the members, who are trained in blocks of `size`, and the
+    processes. Raises RunFailed where one of them diverges."""
+    run, began = setup.run, time.perf_counter()
     kernels = analytic_blocks(setup)
-    critical, frames = stability(setup, *kernels, say)
+    critical, stable = stability(setup, *kernels, say)
     found = processes(setup, *kernels)
     for name in (trained.kernel for trained in TRAINED.values()):
         squares = found[name].mean ** 2 + found[name].std ** 2
         refuse_diverged(setup, critical, name, squares)
+    own = [*process_rows(found), *noise_rows(found, run.experiment.samples)]
     calculated, began = time.perf_counter() - began, time.perf_counter()
-    seen = members(setup, critical, say, tick)
+    seen = members(setup, critical, train, size, say, tick)
     at = inputs.alphas(run.experiment.data.points)
-    frames = [
+    every = [
         rows("data", "alpha", [0], at[None], "path"),
-        rows("network", "output", setup.steps, seen["outputs"], "path"),
-        *observe.spent_rows("network", setup.steps, seen.get("spent")),
-        *process_rows(found),
-        *frames,
+        *frames(seen),
+        rows("network", "loss", setup.steps, seen["loss"].mean(1), "train"),
+        *own,
+        *stable,
     ]
     trained = time.perf_counter() - began
     seconds = {"training": round(trained, 3), "processes": round(calculated, 3)}
     shutil.rmtree(folder(run), ignore_errors=True)
     about = {"data": load.fingerprint(setup.dataset), "seconds": seconds}
-    return [observe.result(frames, about)]
+    return observe.result(every, about)
 
 
 def folder(run: Run) -> Path:
@@ -117,11 +155,11 @@ def folder(run: Run) -> Path:
     return run.beside("blocks")
 
 
-def members(setup: Setup, critical: dict[str, float], say: Say, tick: Tick) -> Seen:
-    """Of every member at every logged step."""
-    experiment, size = setup.experiment, together(setup)
-    opt = experiment.optimizer
-    train, done = TRAINED[opt.train].blocks[opt.solver], []
+def members(
+    setup: Setup, critical: dict[str, float], train: Block, size: int, say: Say, tick: Tick
+) -> Seen:
+    """Of every member at every logged step; by blocks of `size`."""
+    experiment, done = setup.experiment, []
     for first in range(0, experiment.samples, size):
         last = min(first + size, experiment.samples)
         path = folder(setup.run) / f"{first}-{last}.npz"
@@ -169,8 +207,8 @@ def train_block(
         for _, omegas in loop.train(
             recipe, task, ("network",), steps, tick, members=True, keep=keep, resume=resume
         ):
-            outputs = on_path(setup.model, task.params0, omegas["network"], setup.x_test)
-            yield {"outputs": np.asarray(outputs)}
+            now = partial(on, setup.model, task.params0, omegas["network"])
+            yield seen_at(setup, now(setup.x_train), now(setup.x_test))
 
     return followed(setup, critical, path, title, fresh, train)
 
@@ -185,9 +223,9 @@ def leap_block(
     def train(steps: list[int], keep: checkpoint.Keep, resume: Any) -> Iterator[Seen]:
         for reached in leaping.train(own, theta, steps, tick, keep, resume):
             theta_t = loop.add(own.params0, reached.omegas["network"])
-            outputs = measure.apply(own.model, theta_t, own.x_test)
+            now = (measure.apply(own.model, theta_t, x).T for x in (own.x_train, own.x_test))
             assert reached.spent is not None, "by leaps"
-            yield {"outputs": np.asarray(outputs.T), "spent": reached.spent[None]}
+            yield {**seen_at(setup, *now), "spent": reached.spent[None]}
 
     return followed(setup, critical, path, title, leaping.start(own), train)
 
@@ -215,6 +253,12 @@ def followed(
     return stacked(seen)
 
 
+def seen_at(setup: Setup, train: Any, path: Any) -> Seen:
+    """At a step, of the outputs [members, n] on the train points and on the path."""
+    f, y = np.asarray(train, np.float64)[..., None], setup.dataset.y_train
+    return {"outputs": np.asarray(path), "loss": setup.loss.per_example(f, y).mean(-1)}
+
+
 def stacked(seen: dict[str, list[np.ndarray]]) -> Seen:
     return {name: np.stack(values) for name, values in seen.items()}
 
@@ -223,7 +267,7 @@ BLOCKS: dict[Solver, Block] = {Solver.steps: train_block, Solver.leaps: leap_blo
 
 
 def solve_block(
-    setup: Setup, critical: dict[str, float], first: int, last: int, path: Path, tick: Tick
+    setup: Setup, critical: dict[str, float], first: int, last: int, file: Path, tick: Tick
 ) -> Seen:
     """As train_block, of members whose readout alone is trained, one after the other. Too short for
     a checkpoint of its own.
@@ -231,16 +275,18 @@ def solve_block(
     Raises RunFailed where one diverges.
     """
     opt, n = setup.experiment.optimizer, len(setup.x_train)
-    x, seen = jnp.concatenate([setup.x_train, setup.x_test]), []
+    x, done = jnp.concatenate([setup.x_train, setup.x_test]), []
     y, how = setup.dataset.y_train, (setup.lr * setup.rate, opt.momentum)
     for i in range(first, last):
         f, j = readout.jacobian(setup.model, member(setup, i), x)
         f, j = np.asarray(f, np.float64), np.asarray(j, np.float64)
         moved = readout.displacements(j[:n], f[:n] - y, setup.steps, *how)
-        seen.append(np.stack([(f[n:] + j[n:] @ omega)[:, 0] for omega in moved]))
-        refuse_diverged(setup, critical, "network", seen[-1] ** 2)
+        pairs = [(f[:n] + j[:n] @ omega, f[n:] + j[n:] @ omega) for omega in moved]
+        train, path = (np.stack(part)[..., 0] for part in zip(*pairs, strict=True))
+        refuse_diverged(setup, critical, "network", path**2)
+        done.append(seen_at(setup, train, path))
         tick(opt.steps * (i + 1 - first) // (last - first))
-    return {"outputs": np.stack(seen, axis=1)}
+    return {name: np.stack([seen[name] for seen in done], axis=1) for name in done[0]}
 
 
 def member(setup: Setup, i: int) -> Any:
@@ -249,8 +295,8 @@ def member(setup: Setup, i: int) -> Any:
 
 
 @partial(jit, static_argnames="model")
-def on_path(model: architectures.Network, params0: Any, omega: Any, x: jax.Array) -> jax.Array:
-    """Outputs of every member [members, points]: k = 1."""
+def on(model: architectures.Network, params0: Any, omega: Any, x: jax.Array) -> jax.Array:
+    """Outputs of every member on points x [members, points]: k = 1."""
 
     def one(params0: Any, omega: Any) -> jax.Array:
         return functions.apply(model, loop.add(params0, omega), x)[:, 0]
@@ -259,7 +305,7 @@ def on_path(model: architectures.Network, params0: Any, omega: Any, x: jax.Array
 
 
 def processes(setup: Setup, nngp: Blocks, theta: Blocks) -> dict[str, Process]:
-    """Mean and standard deviation of the outputs of infinitely wide networks."""
+    """The outputs of infinitely wide networks."""
     y, rate = setup.dataset.y_train, setup.lr * setup.rate
     momentum, flow = setup.experiment.optimizer.momentum, setup.experiment.linearized.flow
     last, found = setup.steps[-1:], {}
@@ -268,8 +314,7 @@ def processes(setup: Setup, nngp: Blocks, theta: Blocks) -> dict[str, Process]:
         ("nngp", setup.steps, (nngp, nngp, y, setup.steps, rate, flow, momentum)),
         ("nngp_posterior", last, (nngp, nngp, y, [np.inf], rate)),
     ):
-        own = gaussian_process.ensemble(*process)
-        found[name] = Process(steps, own.mean[..., 0], own.std)
+        found[name] = Process(steps, gaussian_process.ensemble(*process))
     return found
 
 
@@ -279,6 +324,26 @@ def process_rows(found: dict[str, Process]) -> list[pd.DataFrame]:
         for name, process in found.items()
         for quantity in ("mean", "std")
     ]
+
+
+def noise_rows(found: dict[str, Process], members: int) -> list[pd.DataFrame]:
+    """How far the moments of so many networks lie from the process that they are draws of, in 95
+    of 100 ensembles at most. At step 0: the largest |s / sigma - 1| over points. At the last: the
+    largest gaussian_process.distance over the steps after 0, each over that of the two processes,
+    NTK and NNGP. None of a single network, nor where the two are one."""
+    if members < 2:
+        return []
+    pair, frames = (found["ntk_analytic"], found["nngp"]), []
+    apart = distance(pair[0].mean, pair[0].std, (pair[1].mean, pair[1].std))[1:]
+    for name, own in zip(("ntk_analytic", "nngp"), pair, strict=True):
+        mean, std = gaussian_process.moments(own.of, members, DRAWS)
+        off = np.abs(std[:, 0] / own.std[0] - 1).max(1)
+        frames.append(rows(name, "noise", [0], [np.quantile(off, LEVEL)], "path"))
+        if apart.size and apart.all():
+            off = (distance(mean, std, (own.mean, own.std))[:, 1:] / apart).max(1)
+            last = own.steps[-1:]
+            frames.append(rows(name, "noise", last, [np.quantile(off, LEVEL)], "path"))
+    return frames
 
 
 def stability(setup: Setup, nngp: Blocks, theta: Blocks, say: Say) -> Stability:
@@ -327,7 +392,7 @@ def calls(setup: Setup) -> list[Call | HostCall]:
     return [
         reading(setup),
         *TRAINED[setup.experiment.optimizer.train].calls(setup, held),
-        gaussian_processes(setup, dataset + of_host(6 * kernels + processes)),
+        *gaussian_processes(setup, dataset + of_host(6 * kernels + processes)),
         record(setup, t * outputs + (4 * t + 3) * m, t * outputs * 8),  # and processes, alpha
     ]
 
@@ -347,7 +412,10 @@ def leap_calls(setup: Setup, held: int) -> list[Call | HostCall]:
         *kernel_costs.tangent_kernel(setup, "Theta_0(x, X)", 1, every, held),
         kernel_costs.eigenvalues(setup.dataset.y_train.size, held),
         *leaping_costs.calls(setup, held),
-        Call("outputs", t, partial(functions.apply, setup.model), (setup.params0, x), held),
+        *(
+            Call("outputs", t, partial(functions.apply, setup.model), (setup.params0, points), held)
+            for points in (setup.x_train, x)
+        ),
     ]
     return [call._replace(calls=count * call.calls) for call in own]
 
@@ -364,11 +432,14 @@ def step_calls(setup: Setup, held: int) -> list[Call | HostCall]:
     args = (task, states, struct((), jnp.int32))
     steps = blocks * experiment.optimizer.steps
     one = partial(evaluate, recipe, "network")
-    seen = (task.params0, states["network"][0], setup.x_test)
+    seen = (task.params0, states["network"][0])
     return [
         draw(setup, held, experiment.samples),
         Call(f"steps, {size} networks", steps, call, args, held, (1,), True),
-        Call("outputs", len(setup.steps) * blocks, jax.vmap(one, (0, 0, None)), seen, held),
+        *(
+            Call("outputs", len(setup.steps) * blocks, jax.vmap(one, (0, 0, None)), own, held)
+            for own in ((*seen, setup.x_train), (*seen, setup.x_test))
+        ),
     ]
 
 
@@ -382,10 +453,11 @@ def solve_calls(setup: Setup, held: int) -> list[Call | HostCall]:
     return [draw(setup, held, count), *readout_solution(setup, "outputs", count, x, held)]
 
 
-def gaussian_processes(setup: Setup, held: int) -> HostCall:
-    """Analytic kernels and gaussian_process.ensemble, on random points of a measurable size."""
-    n, m = len(setup.x_train), len(setup.x_test)
-    size = min(n + m, MEASURED)
+def gaussian_processes(setup: Setup, held: int) -> list[HostCall]:
+    """Analytic kernels and gaussian_process.ensemble, on random points of a measurable size; and
+    the draws that `noise` is a quantile of, in about as many directions as paths have."""
+    t, n, m = len(setup.steps), len(setup.x_train), len(setup.x_test)
+    count, size = setup.experiment.samples, min(n + m, MEASURED)
     share = (n + m) / size
     rng = np.random.default_rng(0)
     small = setup.dataset._replace(
@@ -395,7 +467,13 @@ def gaussian_processes(setup: Setup, held: int) -> HostCall:
     )
     given = setup._replace(dataset=small)
     call = lambda: process_rows(processes(given, *analytic_blocks(given)))  # noqa: E731
-    return HostCall("Gaussian processes", 1, call, share**3, held)
+    root = rng.standard_normal((t, round(m / share), DIRECTIONS))
+    of = gaussian_process.Ensemble(np.zeros((*root.shape[:2], 1)), root)
+    draws = partial(gaussian_process.moments, of, max(count, 2), DRAWS // 100)
+    return [
+        HostCall("Gaussian processes", 1, call, share**3, held),
+        HostCall("noise of ensembles", 2 * (count > 1), draws, 100 * share, held),
+    ]
 
 
 def needs(setup: Setup) -> list[Need]:

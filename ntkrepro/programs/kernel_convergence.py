@@ -83,7 +83,8 @@ def network(model: Model) -> tuple[tuple[str, Any], ...]:
 
 @partial(jax.jit, static_argnames="network")
 def _draw(network: tuple[tuple[str, Any], ...], key: jax.Array, x: jax.Array) -> Kernels:
-    return random_networks.draw(key, x, **dict(network))
+    drawn = random_networks.draw(key, x, **dict(network))
+    return Kernels(drawn.nngp, drawn.ntk)
 
 
 def error_rows(quantity: str, samples: np.ndarray, exact: np.ndarray) -> pd.DataFrame:
@@ -101,7 +102,7 @@ def error_rows(quantity: str, samples: np.ndarray, exact: np.ndarray) -> pd.Data
 
 def calls(setup: Setup) -> list[Call | HostCall]:
     count, n = setup.experiment.samples, len(setup.x_train)
-    draw_one = partial(random_networks.draw, **dict(network(setup.experiment.model)))
+    draw_one = partial(_draw, network(setup.experiment.model))
     args = (jax.eval_shape(jax.random.key, 0), setup.x_train)
     host = nbytes(setup.dataset[:4]) + 2 * 8 * count * n**2
     return [

@@ -90,10 +90,12 @@ def ensemble(record: Record) -> str:
     at = record.rows[record.rows["quantity"] == "alpha"]["value"].to_numpy()
     outputs = rows[(rows["model"] == "network") & (rows["quantity"] == "output")]
     networks = outputs["value"].to_numpy().reshape(-1, len(at))
-    spread = networks.std(0, ddof=1) if len(networks) > 1 else np.full(len(at), np.nan)
     lines = [f"{'':16}" + "".join(f"{f'alpha = {at[i]:g}':>22}" for i in (0, -1))]
-    found = {"network": (networks.mean(0), spread)}
-    for model in ("ntk_analytic", "nngp", "nngp_posterior"):
+    found, models = {}, ("network", "ntk_analytic", "nngp", "nngp_posterior")
+    if len(networks):
+        spread = networks.std(0, ddof=1) if len(networks) > 1 else np.full(len(at), np.nan)
+        found["network"] = (networks.mean(0), spread)
+    for model in models[len(found) :]:
         own = rows[rows["model"] == model]
         found[model] = tuple(own[own["quantity"] == q]["value"].to_numpy() for q in ("mean", "std"))
     for model, (mean, std) in found.items():
@@ -102,4 +104,9 @@ def ensemble(record: Record) -> str:
     return "\n".join([*lines, *rates(record), *effort(record)])
 
 
-SUMMARIES = {"train": train, "kernel_convergence": kernel_convergence, "ensemble": ensemble}
+SUMMARIES = {
+    "train": train,
+    "kernel_convergence": kernel_convergence,
+    "ensemble": ensemble,
+    "drawn_ensemble": ensemble,
+}

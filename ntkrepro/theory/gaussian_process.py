@@ -6,8 +6,10 @@ The linearized network's outputs are linear in its initial ones,
 
 with phi_t of dynamics.py and f_0 ~ N(0, K). So the mean is A_t y and the covariance C K C^T with
 C = (I, -A_t) over (x, X): from a square root of K over all points, which keeps every variance at 0
-or above however singular K is. Theta = K trains the readout alone (Eq. S28-S31, without the slip of
-S31), and t = infinity is then the NNGP posterior (Eq. 14). float64; k outputs share a kernel.
+or above however singular K is. All steps share that f_0: the roots C_t sqrt(K), one below the
+other, are a root of the covariance over steps and points together. Theta = K trains the readout
+alone (Eq. S28-S31, without the slip of S31), and t = infinity is then the NNGP posterior (Eq. 14).
+float64; k outputs share a kernel.
 """
 
 from typing import NamedTuple
@@ -18,6 +20,7 @@ from numpy.typing import ArrayLike
 from ntkrepro.theory import dynamics
 
 SMALL = 1e-12  # eigenvalues below this share of the largest are no direction at t = infinity
+NEGLIGIBLE = 1e-5  # directions of a root, below this share of the largest, that are not drawn
 
 
 class Blocks(NamedTuple):
@@ -29,10 +32,16 @@ class Blocks(NamedTuple):
 
 
 class Ensemble(NamedTuple):
-    """Mean [t, m, k] and covariance [t, m, m] of the outputs at each step."""
+    """Mean [t, m, k] of the outputs at each step, and the `root` [t, m, n + m] of their covariance:
+    f_t = mean + root z with the same z ~ N(0, I) at every step."""
 
     mean: np.ndarray
-    covariance: np.ndarray
+    root: np.ndarray
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """At each step [t, m, m]."""
+        return self.root @ np.swapaxes(self.root, 1, 2)
 
     @property
     def std(self) -> np.ndarray:
@@ -92,16 +101,46 @@ def ensemble(
     m = len(nngp.test_test)
     root = square_root(joint(nngp))
     left = root[:m] - a @ root[m:]
-    return Ensemble(a @ y, left @ np.swapaxes(left, 1, 2))
+    return Ensemble(a @ y, left)
 
 
 def posterior(nngp: Blocks, y: ArrayLike) -> Ensemble:
-    """Bayesian NNGP posterior (Eq. 14): mean [1, m, k], covariance [1, m, m]."""
+    """Bayesian NNGP posterior (Eq. 14) as the one step of t = infinity."""
     return ensemble(nngp, nngp, y, [np.inf], 1.0)
 
 
 def sample(of: Ensemble, count: int, seed: int) -> np.ndarray:
-    """Functions [count, t, m, k] drawn from the Gaussian process at each step on its own."""
-    rng, (t, m, k) = np.random.default_rng(seed), of.mean.shape
-    roots = np.stack([square_root(c) for c in of.covariance])
-    return of.mean + np.einsum("tmp,ctpk->ctmk", roots, rng.standard_normal((count, t, m, k)))
+    """Functions [count, t, m, k], each drawn once and followed over all steps."""
+    rng, k = np.random.default_rng(seed), of.mean.shape[-1]
+    return of.mean + np.einsum(
+        "tmp,cpk->ctmk", of.root, rng.standard_normal((count, of.root.shape[-1], k))
+    )
+
+
+def distance(mean: ArrayLike, std: ArrayLike, other: tuple[ArrayLike, ArrayLike]) -> np.ndarray:
+    """Of two ensembles at each step [..., t], from their moments [..., t, m]: the root mean square
+    over points of the 2-Wasserstein distance of two normal distributions of these."""
+    off = np.asarray(mean) - other[0], np.asarray(std) - other[1]
+    return np.sqrt((off[0] ** 2 + off[1] ** 2).mean(-1))
+
+
+def moments(of: Ensemble, members: int, draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation [draws, t, m] of so many networks, two at least, that are drawn
+    from the process (k = 1) and followed over all steps; so many times over.
+
+    With R a root of the covariance over steps and points together, (M - 1) times the
+    sample's covariance is R B^T B R^T, B of the Bartlett decomposition: chi in the diagonal, normal
+    above. The sample's mean is independent of it.
+    """
+    t, m, _ = of.root.shape
+    u, size, _ = np.linalg.svd(of.root.reshape(t * m, -1), full_matrices=False)
+    root = (u * size)[:, size > NEGLIGIBLE * size[0]]
+    rng, p = np.random.default_rng(0), root.shape[1]
+    free, rows = members - 1, np.arange(min(members - 1, p))
+    mean = rng.standard_normal((draws, p)) @ root.T / members**0.5
+    std = np.empty_like(mean)
+    for own in std:
+        b = np.triu(rng.standard_normal((len(rows), p)), 1)
+        b[rows, rows] = np.sqrt(rng.chisquare(free - rows))
+        own[:] = np.sqrt(np.square(root @ b.T).sum(1) / free)
+    return of.mean[..., 0] + mean.reshape(draws, t, m), std.reshape(draws, t, m)

@@ -15,6 +15,7 @@ STORED = sorted((ROOT / "results" / "runs").glob("*.parquet"))
 
 TODAY = ("program=ensemble data.points=5 samples=2", "optimizer.solver=leaps", "log.norms=true")
 TODAY += ("log.diverged=true optimizer.lr=40",)
+TODAY += ("program=drawn_ensemble data.points=5 samples=2",)
 
 
 def documented(page):

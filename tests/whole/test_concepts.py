@@ -15,7 +15,7 @@ from ntkrepro.config.compose import compose
 from ntkrepro.data import inputs, load
 from ntkrepro.errors import UserError
 from ntkrepro.networks import architectures, functions, layers
-from ntkrepro.programs import catalog, ensemble, run, side_by_side, weight_space
+from ntkrepro.programs import catalog, drawn_ensemble, ensemble, run, side_by_side, weight_space
 from ntkrepro.records import summary
 from ntkrepro.theory import losses
 from ntkrepro.theory.kernels import duals
@@ -34,6 +34,7 @@ CONCEPTS = [
     (optimizers.OPTIMIZERS, schema.OptimizerName),
     (loop.TRAINED, schema.Trained),
     (ensemble.TRAINED, schema.Trained),
+    (drawn_ensemble.KERNELS, schema.Trained),
     (weight_space.LAYER_RATES, schema.LayerRates),
     (side_by_side.SIDES, schema.Space),
     (run.X64, schema.Precision),

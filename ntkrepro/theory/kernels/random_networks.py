@@ -7,15 +7,23 @@ only, with a, delta [N, .]. With a = R Q^T (Q orthonormal [n, r], r <= N) the tw
 
 are Gaussian again: a W = R G, and delta W^T = delta G^T Q^T + S Z (I - Q Q^T) in distribution,
 where delta delta^T = S S^T and Z is i.i.d. N(0, 1). So a network of width n costs O(N n) numbers a
-layer, not n^2, and its kernels have the very distribution of those of a network whose W was drawn.
+layer, not n^2, and its kernels have the very distribution of those of a network whose W was drawn,
+jointly with its outputs.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ntkrepro.theory.kernels.analytic import Kernels
+
+class Draw(NamedTuple):
+    """Of one network with one output: outputs f_0 [N], empirical NNGP and NTK [N, N]."""
+
+    outputs: jax.Array
+    nngp: jax.Array
+    ntk: jax.Array
 
 
 def draw(
@@ -27,11 +35,11 @@ def draw(
     activation: Callable[[jax.Array], jax.Array],
     w_var: float,
     b_var: float,
-) -> Kernels:
-    """NNGP and NTK of one random network with one output (Eq. 5, NTK parametrization).
+) -> Draw:
+    """Outputs, NNGP and NTK of one random network (Eq. 5, NTK parametrization) on x [N, d].
 
-    x [N, d] -> [N, N] each; `depth` hidden layers of `width`. The NNGP is that of the readout's
-    features, w_var a a^T / n + b_var (Eq. S29).
+    `depth` hidden layers of `width`. The NNGP is that of the readout's features,
+    w_var a a^T / n + b_var (Eq. S29).
     """
     keys = iter(jax.random.split(key, 3 * depth + 1))
     a, layers = x, []
@@ -46,12 +54,14 @@ def draw(
         layers.append((gram, slope, q, g, scale))
     nngp = w_var / width * (a @ a.T) + b_var
     readout = jax.random.normal(next(keys), (width,), x.dtype)
+    bias = b_var**0.5 * jax.random.normal(jax.random.fold_in(key, 3 * depth + 1), (), x.dtype)
+    outputs = (w_var / width) ** 0.5 * (a @ readout) + bias
     backward, ntk = (w_var / width) ** 0.5 * readout, nngp
     for gram, slope, q, g, scale in reversed(layers):
         delta = backward * slope
         ntk = ntk + gram * (delta @ delta.T)
         backward = scale * transposed(next(keys), delta, q, g)
-    return Kernels(nngp, ntk)
+    return Draw(outputs, nngp, ntk)
 
 
 def factors(a: jax.Array) -> tuple[jax.Array, jax.Array]:
