@@ -110,7 +110,7 @@ def calls(setup: Setup) -> list[Call | HostCall]:
         Call("networks drawn", count, one, args, held),
         HostCall("their outputs by Eq. 10", count, solve, share, held + of_host(2 * kernels)),
         *ensemble.gaussian_processes(setup, dataset + of_host(6 * kernels)),
-        record(setup, (6 * t + 3) * m, 8 * t * count * m),
+        record(setup, (6 * t + 3) * m + t + 13, 8 * t * count * m),  # and 13 single numbers
     ]
 
 

@@ -66,6 +66,26 @@ def test_mean_and_spread_are_those_of_drawn_networks(depth):
             assert (np.abs(a.mean(0) - b.mean(0)) < 5 * spread).all()
 
 
+def test_outputs_and_kernels_are_of_one_network():
+    """With a single unit h and no biases f^2 / K and (Theta - K) / gram w_var phi'^2 are both v^2,
+    the readout's square."""
+    x, w_var = inputs(), 2.0
+    gram = np.diag(w_var / x.shape[1] * x @ x.T)
+    for seed in range(8):
+        f, nngp, ntk = random_networks.draw(
+            jax.random.key(seed),
+            x,
+            depth=1,
+            width=1,
+            activation=lambda h: h,
+            w_var=w_var,
+            b_var=0.0,
+        )
+        v = np.asarray(f**2 / jnp.diag(nngp))
+        assert np.ptp(v) < EXACT
+        assert error((jnp.diag(ntk) - jnp.diag(nngp)) / gram / w_var, v) < EXACT
+
+
 def test_factors_are_a_rank_revealing_decomposition():
     a = jnp.asarray(np.random.default_rng(0).standard_normal((4, 9)))
     a = a.at[3].set(a[0])

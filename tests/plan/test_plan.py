@@ -271,10 +271,11 @@ def test_no_call_is_measured_beyond_what_takes_a_moment(monkeypatch, words):
         ("experiment=digits", "log.examples=false", "linearized.space=none"),
         ("experiment=ensemble", "optimizer.train=all"),
         ("experiment=ensemble", "optimizer.train=readout"),
+        ("experiment=ensemble_prior",),
     ],
 )
 def test_rows_are_counted_as_the_record_has_them(words, tmp_path, request):
-    if "experiment=ensemble" in words:
+    if "experiment=ensemble" in words[0]:
         request.getfixturevalue("tfds_dir")
     (point,) = expand([*words, "scale=smoke", f"results={tmp_path}"])
     with numerics(point.experiment):
