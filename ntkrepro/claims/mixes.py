@@ -41,6 +41,28 @@ def beside(network: Record, other: Record) -> Record:
     return with_values(mixed, model, "rmse", "test", errors)
 
 
+def other_processes(right: Grid, wrong: Grid) -> Grid:
+    """Each ensemble with the Gaussian processes of the other run in its place."""
+    return [of_ensemble(*pair) for pair in zip(right, wrong, strict=True)]
+
+
+def other_networks(right: Grid, wrong: Grid) -> Grid:
+    """Each ensemble's processes with the networks of the other run in its place."""
+    pairs = zip(right, wrong, strict=True)
+    return [own._replace(rows=of_ensemble(other, own).rows) for own, other in pairs]
+
+
+def of_ensemble(networks: Record, processes: Record) -> Record:
+    """All of the one but the moments of its processes, and these of the other."""
+    parts = [
+        run.rows[
+            (run.rows["quantity"].isin(["mean", "std"]) & (run.rows["model"] != "network")) == of
+        ]
+        for run, of in ((networks, False), (processes, True))
+    ]
+    return networks._replace(rows=pd.concat(parts, ignore_index=True))
+
+
 def other_kernel_change(right: Grid, wrong: Grid) -> Grid:
     """Each network with the change of the tangent kernel of the other one, |Theta_t - Theta_0|."""
     place = ("network", "ntk_distance", "train")
@@ -104,6 +126,8 @@ MIXES: dict[str, Callable[[Grid, Grid], Grid]] = {
     "other runs": other_runs,
     "other rows": other_rows,
     "other linearizations": other_linearizations,
+    "other processes": other_processes,
+    "other networks": other_networks,
     "other kernel change": other_kernel_change,
     "other critical rate": other_critical_rate,
     "exchanged kernels": exchanged_kernels,

@@ -1,70 +1,95 @@
-"""Figure 3."""
+"""Figure 3: a pane for each step, and how far ensembles are from the processes, by width."""
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from ntkrepro.claims import ensembles
-from ntkrepro.claims.claim import Claim
 from ntkrepro.figures import panels
 from ntkrepro.figures.catalog import Figure
 from ntkrepro.records.store import Record
 
 BANDS = (("ntk_analytic", "NTK-GP (Eq. 15, 16)", "C0"), ("nngp", "NNGP (Eq. S30, S31)", "C1"))
 NOTE = "Bands and dotted lines: mean ± 2 standard deviations"
+BARS = "Bars: 95 % intervals; ringed: the limit 1/n = 0; grey: as near to the one as to the other"
+WHAT = {"all": "all layers trained", "readout": "readout trained alone"}
 
 
-def trained(records: dict[str, list[Record]]) -> Record:
-    """The ensemble whose networks were trained in all layers, else the only one there is."""
-    runs = records["ensemble"]
-    whole = [r for r in runs if r.config["optimizer"].get("train", "all") == "all"]
-    return (whole or runs)[0]
+def trained(records: list[Record]) -> Record:
+    """Of the widest networks, those that were trained in all layers; else what there is."""
+    widest = max(records, key=ensembles.width)
+    return ensembles.by_trained(records).get("all", [widest])[-1]
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    record = trained(records)
-    seen = ensembles.members(record)
-    figure, axes = along_the_path("Figure 3", record, seen, NOTE)
-    for t, ax in enumerate(axes):
-        at_step(ax, record, seen, t)
-    panels.beside(axes[min(len(axes), 2) - 1])
+    """Of trained networks if there are some, else of drawn ones."""
+    drawn, shown = records.get("ensemble_drawn", []), next(iter(records.values()))
+    record = trained(records.get("ensemble") or drawn or shown)
+    by = ensembles.by_trained(drawn)
+    _, steps = ensembles.path(record)
+    figure, axes = along_the_path("Figure 3", record, NOTE + (". " + BARS) * bool(by), len(by))
+    for t, ax in enumerate(axes[: len(steps)]):
+        at_step(ax, record, t)
+    panels.beside(axes[panels.columns(len(axes)) - 1])
+    for ax, name in zip(axes[len(steps) :], sorted(by), strict=True):
+        distances(ax, by[name], f"drawn networks, {WHAT[name]}")
     return figure
 
 
 def along_the_path(
-    name: str, record: Record, seen: ensembles.Members, note: str = ""
+    name: str, record: Record, note: str = "", further: int = 0
 ) -> tuple[panels.Picture, list[Axes]]:
-    """A pane for each step, still empty."""
-    title = f"{name}: {seen.networks.shape[1]} networks, {panels.data_set(record)}"
+    """A pane for each step, still empty, and so many more."""
+    _, steps = ensembles.path(record)
+    title = f"{name}: {record.config['samples']} networks, {panels.data_set(record)}"
     title = f"{title}, {panels.loss(record)}, {panels.settings(record)}"
-    figure, axes = panels.panes(len(seen.steps), title, note)
-    for step, ax in zip(seen.steps, axes, strict=True):
+    figure, axes = panels.panes(len(steps) + further, title, note)
+    for step, ax in zip(steps, axes, strict=False):
         ax.set(title=f"step {step}", xlabel=r"$\alpha$", ylabel=r"$f_t(x(\alpha))$")
         ax.sharey(axes[0])
     return figure, axes
 
 
-def at_step(ax: Axes, record: Record, seen: ensembles.Members, t: int) -> None:
+def at_step(ax: Axes, record: Record, t: int) -> None:
+    alpha, _ = ensembles.path(record)
     for name, label, colour in BANDS:
         mean, std = (array[t] for array in ensembles.process(record, name))
-        ax.fill_between(seen.alpha, mean - 2 * std, mean + 2 * std, color=colour, alpha=0.25, lw=0)
-        ax.plot(seen.alpha, mean, color=colour, label=label)
-    mean, std = seen.networks[t].mean(0), seen.networks[t].std(0, ddof=1)
-    ax.plot(seen.alpha, mean, color="k", lw=1, label="networks, mean")
-    ax.plot(seen.alpha, mean - 2 * std, color="k", ls=":", lw=1.2, label="networks, ± 2 std")
-    ax.plot(seen.alpha, mean + 2 * std, color="k", ls=":", lw=1.2)
+        ax.fill_between(alpha, mean - 2 * std, mean + 2 * std, color=colour, alpha=0.25, lw=0)
+        ax.plot(alpha, mean, color=colour, label=label)
+    seen = ensembles.moments(record)
+    mean, std = seen.mean[t], seen.std[t]
+    ax.plot(alpha, mean, color="k", lw=1, label="networks, mean")
+    ax.plot(alpha, mean - 2 * std, color="k", ls=":", lw=1.2, label="networks, ± 2 std")
+    ax.plot(alpha, mean + 2 * std, color="k", ls=":", lw=1.2)
     ax.plot([0, 1], [1, -1], "o", color="C3", ms=5, label="train points")
 
 
-def claims(records: dict[str, list[Record]]) -> list[Claim]:
-    return ensembles.claims(records["ensemble"])
+def distances(ax: Axes, records: list[Record], title: str) -> None:
+    """From both processes against 1/n, each over that of the one from the other; at 1/n = 0 those
+    of the straight line through the moments."""
+    at = [0.0, *(1000 / ensembles.width(record) for record in records)]
+    every = [ensembles.limit(records), *map(ensembles.moments, records)]
+    for name, label, colour in BANDS:
+        found = [ensembles.from_process(seen, records[0], name) for seen in every]
+        value, ends = np.array([own.value for own in found]), np.array([f.interval for f in found])
+        bars = np.abs(ends - value[:, None]).T
+        ax.errorbar(at, value, bars, fmt="o", ms=4, color=colour, label=label)
+        ax.plot(at[:1], value[:1], "o", ms=7, mfc="none", color=colour)
+    ax.axhspan(0.5, 0.5, color="0.6")
+    ax.set(title=title, xlabel="1000/n", ylabel="distance from a process", ylim=(0, None))
 
 
 FIGURE = Figure(
     title=(
         "Figure 3: mean and two standard deviations of trained networks, and two Gaussian processes"
     ),
-    experiments={"ensemble": ("optimizer.train",)},
+    experiments={
+        "ensemble": ("optimizer.train",),
+        "ensemble_drawn": ("optimizer.train", "model.width"),
+        "ensemble_prior": (),
+    },
+    panes=True,
     draw=draw,
-    claims=claims,
+    claims=ensembles.claims,
     paper=(
         "Mean and variance of the outputs of 100 trained networks follow the analytic dynamics "
         "from linearization (Eq. 15, 16). The NNGP posterior, while similar, is noticeably "
@@ -74,7 +99,8 @@ FIGURE = Figure(
         "A pane for each of four steps: output against the position alpha on a line of inputs "
         "through two train points. Mean of the networks in black between dotted lines of two "
         "standard deviations, and two shaded bands: the NTK Gaussian process and the NNGP, all "
-        "pinched together at the two train points late in training."
+        "pinched together at the two train points late in training. Then two panes: distances of "
+        "drawn ensembles from both processes against 1/n, with bars."
     ),
     poster=(
         "NTK: step 16, mean 0.205 at alpha=0 and -0.33 at alpha=1; step 256, 1.02 ± 0.555 at "

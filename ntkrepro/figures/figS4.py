@@ -8,13 +8,13 @@ from ntkrepro.records.store import Record
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
-    record = trained(records)
+    record = trained(records["ensemble"])
     seen = ensembles.members(record)
-    figure, axes = along_the_path("Figure S4", record, seen, "A line for each network")
+    figure, axes = along_the_path("Figure S4", record, "A line for each network")
     for t, ax in enumerate(axes):
         ax.plot(seen.alpha, seen.networks[t].T, color="C0", alpha=0.25, lw=0.6)
         ax.plot([0, 1], [1, -1], "o", color="C3", ms=5, label="train points")
-    panels.beside(axes[min(len(axes), 2) - 1])
+    panels.beside(axes[panels.columns(len(axes)) - 1])
     return figure
 
 

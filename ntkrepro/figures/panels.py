@@ -78,12 +78,17 @@ def panes(
     count: int, title: str, note: str = "", *, height: float = 2.7, legends: int = 1
 ) -> tuple[Picture, list[Axes]]:
     """`grid` of so many panes: up to three beside each other, four as two by two."""
-    columns = 2 if count == 4 else min(count, 3)
-    wide = min(legends, columns)
-    figure, axes = grid(-(-count // columns), columns, title, note, height=height, legends=wide)
+    across = columns(count)
+    wide = min(legends, across)
+    figure, axes = grid(-(-count // across), across, title, note, height=height, legends=wide)
     for ax in axes.flat[count:]:
         ax.remove()
     return figure, list(axes.flat[:count])
+
+
+def columns(count: int) -> int:
+    """Of so many panes."""
+    return 2 if count == 4 else min(count, 3)
 
 
 def caption(figure: Picture, asked: str) -> None:
