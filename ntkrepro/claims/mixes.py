@@ -75,6 +75,8 @@ def other_critical_rate(right: Grid, wrong: Grid) -> Grid:
     place = ("network", "lr_critical", "train")
     pairs = zip(right, wrong, strict=True)
     return [with_values(own, *place, series(other, *place)["value"]) for own, other in pairs]
+
+
 def next_weights(right: Grid, wrong: Grid) -> Grid:
     """Each of the wrong runs with what the linearization of the next seed does to its weights."""
     by: dict[Any, list[Record]] = {}
