@@ -68,7 +68,8 @@ def extremes(records: list[Record]) -> tuple[Estimate, Estimate]:
     """The smallest and the largest ratio along a run: geometric means over networks, with the
     interval of the mean of their logarithms."""
     found = [ratios(record) for record in records]
-    return _geometric([own.min() for own in found]), _geometric([own.max() for own in found])
+    least, most = ([getattr(own, end)(skipna=False) for own in found] for end in ("min", "max"))
+    return _geometric(least), _geometric(most)
 
 
 def _geometric(values: list[float]) -> Estimate:
