@@ -52,7 +52,7 @@ class Figure(NamedTuple):
     in those keys; `follows`: keys, or sections, that may change with them. `needs`: quantities
     without which a run can't be shown, `also` of single experiments; `only`: no others are kept in
     memory, but `wants`, of the runs that have them. `several`: the figure that more runs make.
-    `any_run`: of whatever experiment.
+    `any_run`: of whatever experiment. `diverged`: with models that did.
 
     title: one sentence. For the report: `paper`, what the paper says of it; `alt`, what there is to
     be seen; `poster`, what the authors' poster reads at the paper's scale. panes: each experiment
@@ -74,6 +74,7 @@ class Figure(NamedTuple):
     only: bool = False
     several: "Figure | None" = None
     any_run: bool = False
+    diverged: bool = False
 
 
 def figure(name: str) -> Figure:

@@ -89,6 +89,7 @@ FIGURE = Figure(
     draw=draw,
     claims=claims,
     needs=("loss", "ntk_largest", "lr_critical", "rmse"),
+    diverged=True,
     paper=(
         "Theorem 2.1 is for gradient descent at a learning rate below a critical one: there wide "
         "networks train as their linearization does, which diverges above it."

@@ -97,6 +97,16 @@ def pooled(configs: list[dict[str, Any]], keys: tuple[str, ...], follows: tuple[
     return ""
 
 
+def refuse_diverged(name: str, own: Figure, record: Record) -> None:
+    """Raises UserError for a run with a model that diverged, unless the figure is of those."""
+    for row in record.rows[record.rows["quantity"] == "diverged"].itertuples():
+        if not own.diverged:
+            raise UserError(
+                f"optimizer.lr={record.lr:g}: run {record.id} has a {row.model} that diverged "
+                f"before step {row.step}, which figure {name} can't show; a smaller one"
+            )
+
+
 def refuse_unfit(name: str, needs: tuple[str, ...], record: Record) -> None:
     """Raises UserError for a run without a quantity that the figure shows, or that diverged."""
     quantities, bad = record.rows["quantity"], ~np.isfinite(record.rows["value"])

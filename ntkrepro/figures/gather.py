@@ -69,6 +69,7 @@ def gather(names: Sequence[str], overrides: Sequence[str]) -> list[Gathered]:
         records = {e: loaded[w][0] for e, w in words.items() if not loaded[w][1]}
         missing = [loaded[w][1] for w in words.values() if loaded[w][1]]
         for base, record in ((e, record) for e, shown in records.items() for record in shown):
+            fits.refuse_diverged(name, own, record)
             fits.refuse_unfit(name, (*own.needs, *own.also.get(base, ())), record)
         scale = fits.expand(*next(iter(words.values())))[0].experiment.scale.name
         found.append(Gathered(name, own, records, missing, scale))
@@ -89,7 +90,8 @@ def load(words: Sequence[str], only: Collection[str] = ()) -> tuple[list[Record]
     runs, read = fits.expand(*words), []
     for run in runs:
         if record := store.read(run.path):
-            rows = record.rows[record.rows["quantity"].isin(only)] if only else record.rows
+            shown = record.rows["quantity"].isin([*only, "diverged"])
+            rows = record.rows[shown] if only else record.rows
             read.append(record._replace(rows=rows, config=whole(record.config)))
     lack, name = len(runs) - len(read), runs[0].experiment.name
     mend = f"{lack} of {len(runs)} runs of {name}: {command(words, len(runs))}" if lack else ""

@@ -98,6 +98,20 @@ def test_a_run_that_is_not_finite_is_refused_by_its_step(digits, tmp_path):
     assert not (tmp_path / "figures").exists()
 
 
+@pytest.mark.parametrize("figure", ["digits", "F2"])
+def test_models_that_diverged_are_refused_by_figures_of_what_did_not(digits, tmp_path, figure):
+    record = store.read(digits)
+    words = ["scale=smoke", f"results={tmp_path}", "log.diverged=true"]
+    words += {"digits": [], "F2": ["experiment=linearizations", "sweep=[]"]}[figure]
+    rows = pd.DataFrame(
+        [(9, 0.9, "ntk_empirical", "diverged", "", 0, 1.0)], columns=store.ROWS.names
+    )
+    store.write(compose(words), pd.concat([record.rows, rows]), record.provenance)
+    with pytest.raises(UserError, match=rf"ntk_empirical that diverged before step 9, .*{figure}"):
+        save.draw([figure], words)
+    assert not (tmp_path / "figures").exists()
+
+
 configs = st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=6, unique=True)
 
 
