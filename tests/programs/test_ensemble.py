@@ -52,6 +52,20 @@ def test_members_are_the_networks_of_their_seeds(tmp_path):
         assert np.abs(seen.networks[:, member] - alone(2 + member)).max() < 1e-5
 
 
+WAYS = ("optimizer.train=all", "optimizer.train=all optimizer.solver=leaps")
+
+
+@pytest.mark.parametrize("words", [*WAYS, "optimizer.train=readout"])
+def test_the_loss_is_the_mean_over_members_on_the_train_points(tmp_path, words):
+    run = small(tmp_path, *words.split())
+    found = table(store.read(compute(run)), "network", "loss", "train").to_numpy()[:, 0]
+    own = prepare(run)
+    every = [functions.apply(own.model, ensemble.member(own, i), own.x_train) for i in range(5)]
+    assert found[0] == pytest.approx(np.mean((np.stack(every) - own.dataset.y_train) ** 2) / 2)
+    assert found.shape == (3,)
+    assert found[2] < found[1] < found[0]
+
+
 def test_members_by_leaps_are_those_by_steps(tmp_path):
     words = ("precision=float64", "model.activation=tanh", "optimizer.steps=256", "samples=2")
     found = [
