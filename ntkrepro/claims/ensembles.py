@@ -210,5 +210,5 @@ def claims(records: dict[str, list[Record]]) -> list[Claim]:
     out = of_prior(records.get("ensemble_prior", []))
     out += [claim for own in records.get("ensemble", []) for claim in of_one(own)]
     for own in by_trained(records.get("ensemble_drawn", [])).values():
-        out += [*of_one(own[-1], "drawn"), *of_limit(own)]
+        out += [*of_one(own[-1], "drawn"), *(of_limit(own) if len(own) >= WIDTHS else [])]
     return out

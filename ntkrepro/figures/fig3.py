@@ -31,7 +31,8 @@ def draw(records: dict[str, list[Record]]) -> panels.Picture:
         at_step(ax, record, t)
     panels.beside(axes[panels.columns(len(axes)) - 1])
     for ax, name in zip(axes[len(steps) :], sorted(by), strict=True):
-        distances(ax, by[name], f"drawn networks, {WHAT[name]}")
+        train = by[name][0].config["data"]["train"]
+        distances(ax, by[name], f"drawn, |D|={train}, {WHAT[name]}")
     return figure
 
 
@@ -75,7 +76,9 @@ def distances(ax: Axes, records: list[Record], title: str) -> None:
         ax.errorbar(at, value, bars, fmt="o", ms=4, color=colour, label=label)
         ax.plot(at[:1], value[:1], "o", ms=7, mfc="none", color=colour)
     ax.axhspan(0.5, 0.5, color="0.6")
-    ax.set(title=title, xlabel="1000/n", ylabel="distance from a process", ylim=(0, None))
+    across = -0.06 * max(at), 1.06 * max(at)
+    ax.set(title=title, xlabel="1000/n", ylabel="distance from a process", xlim=across)
+    ax.set_ylim(bottom=0)
 
 
 FIGURE = Figure(
