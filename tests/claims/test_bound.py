@@ -47,6 +47,8 @@ def test_ratios_are_of_the_times_at_which_the_bound_tells_something():
     record = run([0, 0.5, 0.2, 9.0, 0.001], 7.0)
     assert bound.sides(record)["exponent"].tolist() == pytest.approx([0, 0.35, 0.7, 1.05, 1.4])
     assert bound.ratios(record).tolist() == pytest.approx([0.5, 0.2])
+    back = common.with_values(record, "network", "ntk_distance", "train", [0, 7.0, 3.0, 1.0, 1.0])
+    assert bound.sides(back)["exponent"].tolist() == pytest.approx([0, 0.35, 0.7, 1.05, 1.4])
 
 
 def checked(*shares):

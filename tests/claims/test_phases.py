@@ -81,7 +81,10 @@ def grid(above="catapult", rmse=lambda n: 1 / n, seeds=12):
     for n, seed in product((64, 256, 1024), range(seeds)):
         key = {"width": n, "seed": seed, "rmse": rmse(n) * (1 + 0.01 * seed)}
         found += [run(x, FALLING, **key) for x in (0.5, 0.75)]
-        found += [run(1.0, (1.0, 2.0, 3.0), **key), run(2.0, *shapes[above], **key)]
+        found += [
+            run(1.0, (1.0, 2.0, 3.0), **(key | {"rmse": 1.0})),
+            run(2.0, *shapes[above], **key),
+        ]
     return found
 
 
