@@ -115,7 +115,7 @@ def rmse_lines(activation: str, kind: str, rows: pd.DataFrame) -> Iterator[Line]
         yield line("8f", own, exponents.jointly(own, ["train", "width"])[0])
         yield line("8g", own, exponents.slope(own, "ratio"))
     own = least(rows[rows["width"] >= WIDE], "depth", "train")
-    if own["width"].nunique() > 1:
+    if own["width"].nunique() > 2:
         yield line("8e", own, exponents.slope(own, "width"), f", n ≥ {WIDE}")
     kept = rows[rows["weights"].notna() & (rows["depth"] > 1)]  # else they are the readout's
     for depth, own in least(kept.assign(value=kept["weights"]), "train").groupby("depth"):

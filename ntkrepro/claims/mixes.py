@@ -86,10 +86,9 @@ def next_weights(right: Grid, wrong: Grid) -> Grid:
     pairs = [pair for runs in by.values() for pair in zip(runs, runs[1:] + runs[:1], strict=True)]
     place = (linear_model(wrong[0]), "weight", "")
     return [
-        with_values(
-            run, *place, np.resize(select(other, *place)["value"], len(select(run, *place)))
-        )
+        with_values(run, *place, np.resize(last, len(select(run, *place))))
         for run, other in pairs
+        for last in [table(other, *place).to_numpy()[-1]]
     ]
 
 

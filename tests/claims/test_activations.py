@@ -73,14 +73,17 @@ def test_exponents_are_those_of_the_records():
         law = LAWS[activation]
         expected = {f"8e {activation} L={depth}": law.rmse for depth in (1, 2)}
         expected |= {f"8f {activation}": -law.rmse, f"8g {activation}": -law.rmse}
-        expected |= {f"8h {activation}": law.rmse, f"4d {kind} {activation} L=2": law.weights}
+        expected |= {
+            f"8e {activation}, n ≥ 1024": law.rmse,
+            f"4d {kind} {activation} L=2": law.weights,
+        }
         expected |= {f"2b {kind} {activation}": law.ntk, f"2c {kind} {activation}": law.nngp}
         assert {name: found[name].value for name in expected} == pytest.approx(expected, abs=0.05)
-    assert found["8h relu"].tested.startswith("n=1024 to 16384, L=1, |D|=32")
+    assert found["8e relu, n ≥ 1024"].tested.startswith("n=1024 to 16384, L=1, |D|=32")
 
 
 KINKED = {"8e kinked relu L=1", "8e kinked relu L=2", "8f kinked relu", "8g kinked relu"}
-KINKED |= {"8h kinked relu"}
+KINKED |= {"8e kinked relu, n ≥ 1024"}
 PAPERS = {name.replace("kinked ", "") for name in KINKED}
 
 
