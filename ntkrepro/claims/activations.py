@@ -97,8 +97,30 @@ def judge(line: Line, records: list[Record]) -> Iterator[Claim]:
 
 def rmse_claims(records: list[Record]) -> list[Claim]:
     """8e: the exponent of the final RMSE in n at every depth, of wide networks, and on every draw
-    of the data; 8f: in |D|; 8g: in |D|/n; 4d: of single hidden weights' error."""
-    return claims(records, rmse_lines)
+    of the data; 8f: in |D|; 8g: in |D|/n; 8h: of one activation's over another's; 4d: of single
+    hidden weights' error."""
+    pairs = [c for line in beside_smooth(measured(records)) for c in judge(line, records)]
+    return claims(records, rmse_lines) + pairs
+
+
+def beside_smooth(rows: pd.DataFrame) -> Iterator[Line]:
+    """The exponent of an RMSE over a smooth activation's in n, of all and of wide networks: those
+    of a seed begin with the same weights, so that what they have in common drops out."""
+    rows = rows[(rows["draw"] == rows["draw"].min()) & ~rows["saturated"]]
+    rows = least(rows, "depth", "train")
+    kinds = rows["activation"].map(exponents.KINDS)
+    for kinked, own in rows[kinds == "kinked"].groupby("activation"):
+        for smooth, other in rows[kinds == "smooth"].groupby("activation"):
+            for at, least_width in (("", 0), (f", n ≥ {WIDE}", WIDE)):
+                both = pd.concat([own, other])
+                both = exponents.whole_seeds(both[both["width"] >= least_width], ["width"])
+                ratio = both.pivot_table(
+                    index=["seed", "width"], columns="activation", values="rmse"
+                )
+                pairs = (ratio[kinked] / ratio[smooth]).dropna().rename("value").reset_index()
+                if pairs["width"].nunique() > 2:
+                    found = exponents.slope(pairs, "width")
+                    yield Line(("8h",), f"{kinked} over {smooth}{at}", both, found)
 
 
 def rmse_lines(activation: str, kind: str, rows: pd.DataFrame) -> Iterator[Line]:

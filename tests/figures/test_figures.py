@@ -39,7 +39,7 @@ SHOWN = {  # figure -> its panes, and its claims
         "8a L=1, 8a L=2, 8b n=4, 8b n=8, 8b n=16, 8c L=1, 8d N=1, "
         "8e relu L=1, 8e kinked relu L=1, 8e relu L=2, 8e kinked relu L=2, 8f relu, "
         "8f kinked relu, 8g relu, 8g kinked relu, 4d kinked relu L=2, 8e tanh L=1, "
-        "8e relu L=1, data.seed=1, 8e kinked relu L=1, data.seed=1",
+        "8e relu L=1, data.seed=1, 8e kinked relu L=1, data.seed=1, 8h relu over tanh",
     ),
     "S1": (2, "S1a, S1b"),
     "S2": (6, "S2a accuracy, S2a loss"),
