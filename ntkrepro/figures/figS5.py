@@ -73,7 +73,8 @@ FIGURE = Figure(
     experiments={"fc_cifar_xent": ("model.width", "seed")},
     draw=draw,
     claims=claims,
-    needs=("output", "rmse", "output_rms"),
+    follows=("log",),
+    needs=("rmse", "output_rms"),
     paper=(
         "Logits under cross entropy diverge at late times. If they deviate from the linearization "
         "early, as in narrow networks, the deviation at late times can be large; wider networks "
