@@ -111,16 +111,20 @@ def beside_smooth(rows: pd.DataFrame) -> Iterator[Line]:
     kinds = rows["activation"].map(exponents.KINDS)
     for kinked, own in rows[kinds == "kinked"].groupby("activation"):
         for smooth, other in rows[kinds == "smooth"].groupby("activation"):
-            for at, least_width in (("", 0), (f", n ≥ {WIDE}", WIDE)):
+            for at, least_width, widths in (("", 0, 3), (f", n ≥ {WIDE}", WIDE, 4)):
                 both = pd.concat([own, other])
                 both = exponents.whole_seeds(both[both["width"] >= least_width], ["width"])
-                ratio = both.pivot_table(
-                    index=["seed", "width"], columns="activation", values="rmse"
-                )
-                pairs = (ratio[kinked] / ratio[smooth]).dropna().rename("value").reset_index()
-                if pairs["width"].nunique() > 2:
-                    found = exponents.slope(pairs, "width")
-                    yield Line(("8h",), f"{kinked} over {smooth}{at}", both, found)
+                if both["width"].nunique() >= widths:
+                    yield Line(("8h",), f"{kinked} over {smooth}{at}", both, over(own, other, both))
+
+
+def over(own: pd.DataFrame, other: pd.DataFrame, among: pd.DataFrame) -> Estimate:
+    """The exponent in n of the RMSE of some runs over others', seed by seed, of those `among`."""
+    parts = [
+        rows[rows.index.isin(among.index)].set_index(["seed", "width"]) for rows in (own, other)
+    ]
+    ratio = (parts[0]["rmse"] / parts[1]["rmse"]).dropna()
+    return exponents.slope(ratio.rename("value").reset_index(), "width")
 
 
 def rmse_lines(activation: str, kind: str, rows: pd.DataFrame) -> Iterator[Line]:
