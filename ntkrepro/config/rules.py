@@ -100,6 +100,7 @@ USES = {  # what is not here decides something everywhere, or has a rule of its 
         (of_programs(Program.train, Program.ensemble), "optimizer.solver"),
         (LEAPS, "optimizer.tolerance optimizer.floor"),
         (TRAIN, "log.outputs log.examples log.train log.weights log.kernel log.batch"),
+        (TRAIN, "log.norms"),
     )
     for key in keys.split()
 }
@@ -257,6 +258,8 @@ def logged(e: Experiment) -> Refused:
         yield "log.kernel", True, f"{wanted}no kernel of pairs of examples"
     if train is not None and not 1 <= train <= n:
         yield "log.train", train, f"null (all) or 1 to data.train={n}"
+    if e.log.norms and not e.log.kernel:
+        yield "log.norms", True, "false with log.kernel=false: they are of the kernel that it logs"
 
 
 def examples(e: Experiment) -> Refused:

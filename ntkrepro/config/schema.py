@@ -253,6 +253,9 @@ class Log:
     # hidden weights whose displacement is kept; 0: nothing about weights is
     weights: int = within(between(0, 10_000_000, zero=" (none)"), 256)
     kernel: bool = True  # change of the empirical NTK and NNGP on the train points
+    # what Theorem 2.1 bounds: |theta_t - theta_0|, |Theta_t - Theta_0|_F; and Theta_t's largest
+    # eigenvalue
+    norms: bool = False
     # examples evaluated at once: BatchNorm's batch; none = all
     batch: int | None = within(between(1, 10_000_000, "null (all) or "), None)
 

@@ -23,6 +23,9 @@ SWITCHES = {  # quantity -> the keys that leave it out
     "ntk_distance": ("log.kernel", "linearized.space"),
     "lambda_min": ("linearized.space",),
     "weight_change": ("log.weights",),
+    "parameter_distance": ("log.norms",),
+    "ntk_frobenius": ("log.norms",),
+    "ntk_largest": ("log.norms",),
     "linearizations": ("optimizer.solver",),
 }
 

@@ -67,9 +67,9 @@ def diverged(setup: Setup, path: Trajectory, start: Trajectory) -> Any:
     loss, y = setup.loss.per_example, setup.dataset.y_train[: path.train.shape[-2]]
     train, test = loss(path.train, y).mean(-1), loss(path.test, setup.dataset.y_test).mean(-1)
     first = max(abs(float(loss(f, y).mean())) for f in (start.train, 0 * y))
-    kernels = [part for part in (path.kernel_change, path.kernel_distance) if part is not None]
-    overflown = any(np.isinf(part).any() for part in kernels)
-    return ran_away(train, first) | ~np.isfinite(test) | np.array(overflown)
+    own = (path.kernel_change, path.kernel_distance, path.norms)
+    kernels = [np.isinf(part).any(-1) for part in own if part is not None]
+    return np.any([ran_away(train, first), ~np.isfinite(test), *kernels], axis=0)
 
 
 def outputs_diverged(squares: np.ndarray, y: np.ndarray) -> np.ndarray:

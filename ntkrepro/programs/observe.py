@@ -79,6 +79,9 @@ def trajectory_rows(
             out.append(rows(model, f"{name}_change", steps, change, "train"))
     if path.kernel_distance is not None:
         out.append(rows(model, "ntk_distance", steps, path.kernel_distance, "train"))
+    if path.norms is not None:
+        for name, values in zip(measure.NORMS, path.norms.T, strict=True):
+            out.append(rows(model, name, steps, values, "train"))
     return [*out, *spent_rows(model, steps, path.spent)]
 
 
@@ -148,9 +151,10 @@ def observe_all(
     omegas = reached.omegas
     point = {name: observe(recipe, setup, name, omega) for name, omega in omegas.items()}
     network = point["network"]._replace(spent=reached.spent)
-    if start and finite(network):
-        now = kernels_of(setup, omegas["network"], reached.kernel)
-        network = with_kernels(setup, network, now, start)
+    if start:
+        there = finite(network)
+        now = kernels_of(setup, omegas["network"], reached.kernel) if there else infinite(start)
+        network = with_kernels(setup, network, omegas["network"], now, start)
     return {**point, "network": network}
 
 
@@ -206,10 +210,18 @@ def initial_kernels(
     return found
 
 
+def infinite(kernels: measure.Empirical) -> measure.Empirical:
+    """Kernels of a network whose outputs aren't finite."""
+    return {name: jnp.full_like(kernel, jnp.inf) for name, kernel in kernels.items()}
+
+
 def with_kernels(
-    setup: Setup, point: Trajectory, now: measure.Empirical, start: measure.Empirical
+    setup: Setup, point: Trajectory, omega: Any, now: measure.Empirical, start: measure.Empirical
 ) -> Trajectory:
-    """How far the kernels have moved; the distance of Eq. S48 where the bound can be measured."""
+    """How far the kernels have moved; the distance of Eq. S48 where the bound can be measured;
+    NORMS where they are asked for."""
+    if setup.experiment.log.norms:
+        point = point._replace(norms=measure.norms(omega, now, start))
     point = point._replace(kernel_change=measure.relative_change(now, start))
     if has_bound(setup):
         point = point._replace(kernel_distance=measure.distance(now, start))

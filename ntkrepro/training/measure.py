@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from ntkrepro.compilation import jit
 from ntkrepro.networks import functions
@@ -23,7 +24,7 @@ class Trajectory(NamedTuple):
     Outputs [n, k], [m, k]; displacement theta_t - theta_0 of single weights [w]; relative change
     |W_t - W_0| / |W_0| per layer [l]; that of the kernels (NTK, NNGP) [2]; and |Theta_t - Theta_0|
     on all train points, in the operator norm of Eq. S48 [1]. What leaps have `spent` so far:
-    estimated error of the outputs, linearizations, gradients' worth of passes [3].
+    estimated error of the outputs, linearizations, gradients' worth of passes [3]. NORMS [3].
     """
 
     train: np.ndarray
@@ -33,6 +34,7 @@ class Trajectory(NamedTuple):
     kernel_change: np.ndarray | None = None
     kernel_distance: np.ndarray | None = None
     spent: np.ndarray | None = None
+    norms: np.ndarray | None = None
 
     def at(self, t: int) -> "Trajectory":
         """One step of several."""
@@ -128,12 +130,24 @@ def relative_change(now: Empirical, start: Empirical) -> np.ndarray:
 
 def distance(now: Empirical, start: Empirical) -> np.ndarray:
     """Operator norm of Theta_t - Theta_0, from kernels [n, k, n, k] -> [1]."""
-    change = np.asarray(now["ntk"] - start["ntk"], np.float64)
-    size = change.shape[0] * change.shape[1]
-    square = change.reshape(size, size)
-    if not np.isfinite(square).all():  # on the way to divergence
-        return np.array([np.inf])
-    return np.array([np.abs(np.linalg.eigvalsh(square)).max()])  # symmetric: no singular values
+    return np.array([np.abs(eigenvalues(now["ntk"] - start["ntk"])).max()])  # it is symmetric
+
+
+NORMS = ("parameter_distance", "ntk_frobenius", "ntk_largest")  # of Theorem 2.1
+
+
+def norms(omega: Any, now: Empirical, start: Empirical) -> np.ndarray:
+    """|theta_t - theta_0| of all parameters, |Theta_t - Theta_0|_F, and the largest eigenvalue of
+    Theta_t [3], from omega and kernels [n, k, n, k]."""
+    change = float(jnp.linalg.norm(now["ntk"] - start["ntk"]))
+    return np.array([float(optax.tree.norm(omega)), change, eigenvalues(now["ntk"]).max()])
+
+
+def eigenvalues(kernel: jax.Array) -> np.ndarray:
+    """Of a kernel [n, k, n, k], or infinite where it is not finite, on the way to divergence."""
+    size = kernel.shape[0] * kernel.shape[1]
+    square = np.asarray(kernel, np.float64).reshape(size, size)
+    return np.linalg.eigvalsh(square) if np.isfinite(square).all() else np.full(size, np.inf)
 
 
 apply = jit(functions.apply, static_argnames="model")

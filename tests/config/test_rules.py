@@ -116,6 +116,8 @@ GAUSSIAN = ("data.classes=[positive,negative]",)
             "0.0, or left out: it is for program",
         ),
         (["experiment=wrn_cifar", "log.kernel=true"], "false with model.norm=batch"),
+        (["log.kernel=false", "log.norms=true"], "false with log.kernel=false"),
+        (["experiment=ensemble", "log.norms=true"], "false, or left out: it is for program=train"),
         (["experiment=kernel_convergence", "model.parametrization=standard"], "ntk with program="),
         (["experiment=ensemble", "loss.name=xent"], "mse, or left out: it is for program=train"),
         (["model.factory=a:b"], "null, or stand with model.architecture=custom (model=custom)"),

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +21,7 @@ from ntkrepro.programs.run import compute
 from ntkrepro.programs.setup import log_steps
 from ntkrepro.records import store
 from ntkrepro.records.tables import series, table
+from ntkrepro.theory.kernels import empirical
 from tests.conftest import TINY
 
 
@@ -47,6 +49,31 @@ def test_a_run_logs_what_the_figures_need(tmp_path):
     assert rows["value"].notna().all()
     steps = log_steps(Optimizer(steps=32), Log(points=8))
     assert list(series(record, "network", "loss", "train")["step"]) == steps
+
+
+NORMED = ("log.norms=true", "linearized.analytic=false", "precision=float64", "model.b_var=0")
+
+
+def test_norms_are_what_relative_changes_are_relative_to(tmp_path):
+    words = (*NORMED, "data.subspace=false")
+    record, own = run(tmp_path, *words), compose(["scale=smoke", *words])
+    with jax.enable_x64(True):
+        ready = setup.prepare(own)
+        kernel = np.asarray(empirical.ntk(ready.model, ready.params0, ready.x_train))
+    norms = np.array(list(ready.norms.values()))
+    changes = record.rows[record.rows["quantity"] == "weight_change"]
+    changes = changes[changes["model"] == "network"].pivot(
+        index="step", columns="index", values="value"
+    )
+    rms = np.sqrt(((changes.to_numpy() * norms) ** 2).sum(1))
+    named = ("parameter_distance", "ntk_frobenius", "ntk_largest", "ntk_change")
+    moved, absolute, largest, relative = (
+        series(record, "network", name, "train")["value"].to_numpy() for name in named
+    )
+    np.testing.assert_allclose(moved, rms, rtol=1e-6)
+    np.testing.assert_allclose(absolute, relative * np.linalg.norm(kernel), rtol=1e-6)
+    assert largest[0] == pytest.approx(last(record, "network", "lambda_max", "train"))
+    assert moved[-1] > moved[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from ntkrepro.programs.run import compute
 ROOT = Path(__file__).parents[2]
 STORED = sorted((ROOT / "results" / "runs").glob("*.parquet"))
 
-TODAY = ("program=ensemble data.points=5 samples=2", "optimizer.solver=leaps")
+TODAY = ("program=ensemble data.points=5 samples=2", "optimizer.solver=leaps", "log.norms=true")
 
 
 def documented(page):
