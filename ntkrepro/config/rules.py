@@ -100,7 +100,7 @@ USES = {  # what is not here decides something everywhere, or has a rule of its 
         (of_programs(Program.train, Program.ensemble), "optimizer.solver"),
         (LEAPS, "optimizer.tolerance optimizer.floor"),
         (TRAIN, "log.outputs log.examples log.train log.weights log.kernel log.batch"),
-        (TRAIN, "log.norms"),
+        (TRAIN, "log.norms log.diverged"),
     )
     for key in keys.split()
 }

@@ -256,6 +256,8 @@ class Log:
     # what Theorem 2.1 bounds: |theta_t - theta_0|, |Theta_t - Theta_0|_F; and Theta_t's largest
     # eigenvalue
     norms: bool = False
+    # of a model that diverges: its rows until then, and when; else such a run has no record
+    diverged: bool = False
     # examples evaluated at once: BatchNorm's batch; none = all
     batch: int | None = within(between(1, 10_000_000, "null (all) or "), None)
 

@@ -72,6 +72,18 @@ def diverged(setup: Setup, path: Trajectory, start: Trajectory) -> Any:
     return np.any([ran_away(train, first), ~np.isfinite(test), *kernels], axis=0)
 
 
+def recorded(setup: Setup, index: int) -> bool:
+    """Whether a model that is seen to have diverged at this logged step ends there, and no run
+    fails for it: none that never was finite."""
+    return setup.experiment.log.diverged and index > 0
+
+
+def end(setup: Setup, path: Trajectory) -> int:
+    """How many logged steps [t] a model has before it diverged."""
+    away = np.flatnonzero(diverged(setup, path, path.at(0)))
+    return int(away[0]) if len(away) else len(path.train)
+
+
 def outputs_diverged(squares: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The same at each [t], of outputs whose squares [t, ..., points] are given, by their means."""
     sizes = squares.mean(-1)

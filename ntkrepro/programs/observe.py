@@ -92,6 +92,14 @@ def spent_rows(model: str, steps: list[int], spent: np.ndarray | None) -> list[p
     return [rows(model, name, steps, spent[..., i]) for i, name in enumerate(SPENT)]
 
 
+def diverged_rows(
+    steps: list[int], ends: dict[str, int], paths: dict[str, Trajectory]
+) -> list[pd.DataFrame]:
+    """The step at which a model was seen to have diverged, of each that did."""
+    away = [name for name, path in paths.items() if ends[name] < len(path.train)]
+    return [rows(name, "diverged", [steps[ends[name]]], [1.0]) for name in away]
+
+
 def target_rows(data: Dataset, keep: int) -> list[pd.DataFrame]:
     """The targets of the examples whose outputs are kept."""
     pairs = (("train", data.y_train), ("test", data.y_test))

@@ -89,10 +89,12 @@ def rates(setup: Setup, theta: TangentKernel | None) -> tuple[Setup, float]:
 
 def foreseen(member: Member) -> tuple[int, RunFailed] | None:
     """Member.end: a predicted model that diverges ends the run before its training, unless the
-    network may be done before that step."""
+    network may be done before that step, or log.diverged asks for it."""
     setup, opt = member.setup, member.setup.experiment.optimizer
     for model, path in member.paths.items():
         for index in map(int, np.flatnonzero(failures.diverged(setup, path, path.at(0)))):
+            if failures.recorded(setup, index):
+                break
             why = failures.divergence(setup, member.critical, model, index)
             return (index + 1 if opt.stop or opt.plateau else 0), why
     return None
@@ -105,12 +107,16 @@ def critical_lr(setup: Setup, largest: float) -> float:
 def result(
     member: Member, trained: weight_space.Outcome, seconds: float, pack: int
 ) -> Result | RunFailed:
-    """Rows up to where the run ended, and provenance."""
+    """Rows of every model up to where it or the run ended, and provenance."""
     if isinstance(trained, RunFailed):
         return trained
-    setup, count = member.setup, len(trained["network"].train)
-    paths = {name: measure.first(path, count) for name, path in {**trained, **member.paths}.items()}
-    frames = [*member.frames, *all_rows(setup, setup.steps[:count], paths)]
+    setup, whole = member.setup, {**trained, **member.paths}
+    ends = {name: failures.end(setup, path) for name, path in whole.items()}
+    last = ends["network"]
+    paths = {name: measure.first(path, min(ends[name], last)) for name, path in whole.items()}
+    frames = [*member.frames, *all_rows(setup, setup.steps, paths)]
+    if setup.experiment.log.diverged:
+        frames += observe.diverged_rows(setup.steps, ends, whole)
     about = {
         "data": load.fingerprint(setup.dataset),
         "seconds": {"function_space": member.seconds, "training": round(seconds / pack, 3)},
@@ -189,11 +195,12 @@ def all_rows(setup: Setup, steps: list[int], paths: dict[str, Trajectory]) -> li
     keep = log.outputs if log.examples else 0
     frames = observe.target_rows(setup.dataset, keep)
     for name, path in paths.items():
+        count = len(path.train)
         frames += observe.trajectory_rows(
             name,
-            steps,
+            steps[:count],
             path,
-            paths["network"],
+            measure.first(paths["network"], count),
             setup.dataset,
             experiment.loss.name.name,
             keep,

@@ -184,7 +184,7 @@ def unpack(stored: checkpoint.Seen, i: int) -> list[Point]:
 def over(member: Member, points: list[Point]) -> bool:
     """Whether a run has ended: it failed, or optimizer.stop or optimizer.plateau was reached."""
     setup, opt = member.setup, member.setup.experiment.optimizer
-    if failure(member, points):
+    if failure(member, points) or (points and away(member, points, "network")):
         return True
     if not points or not (opt.stop or opt.plateau):
         return False
@@ -201,10 +201,16 @@ def failure(member: Member, points: list[Point]) -> RunFailed | None:
     """Why a run fails: as was known beforehand, or for a model that is seen to have diverged."""
     if member.end and len(points) >= member.end[0]:
         return member.end[1]
-    for name, point in points[-1].items() if points else ():
-        if failures.diverged(member.setup, point, points[0][name]):
-            return failures.divergence(member.setup, member.critical, name, len(points) - 1)
+    index = len(points) - 1
+    for name in points[-1] if points else ():
+        if away(member, points, name) and not failures.recorded(member.setup, index):
+            return failures.divergence(member.setup, member.critical, name, index)
     return None
+
+
+def away(member: Member, points: list[Point], name: str) -> bool:
+    """Whether a model is seen to have diverged at the last point."""
+    return bool(failures.diverged(member.setup, points[-1][name], points[0][name]))
 
 
 def outcome(member: Member, points: list[Point]) -> Outcome:

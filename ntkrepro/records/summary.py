@@ -24,7 +24,8 @@ def kernel_convergence(record: Record) -> str:
 
 def train(record: Record) -> str:
     """Final loss, accuracy and RMSE against the network of every model, lr over critical, leaps."""
-    rows = record.rows
+    away = record.rows["quantity"] == "diverged"
+    rows, ends = record.rows[~away], record.rows[away]
     last = rows[(rows["step"] == rows["step"].max()) & (rows["index"] == 0)]
     lines = [
         f"{'':14}{'loss':>22}{'accuracy':>22}{'RMSE to network':>22}",
@@ -33,6 +34,7 @@ def train(record: Record) -> str:
     for model in [name for name in MODELS if name in set(last["model"])]:
         cells = [pair(last, model, quantity) for quantity in ("loss", "accuracy", "rmse")]
         lines.append(f"{model:14}" + "".join(f"{cell:>22}" for cell in cells))
+    lines += [f"{row.model} diverged before step {row.step}" for row in ends.itertuples()]
     return "\n".join([*lines, *rates(record), *effort(record)])
 
 

@@ -118,6 +118,7 @@ GAUSSIAN = ("data.classes=[positive,negative]",)
         (["experiment=wrn_cifar", "log.kernel=true"], "false with model.norm=batch"),
         (["log.kernel=false", "log.norms=true"], "false with log.kernel=false"),
         (["experiment=ensemble", "log.norms=true"], "false, or left out: it is for program=train"),
+        (["program=kernel_convergence", "log.diverged=true"], "false, or left out: it is for prog"),
         (["experiment=kernel_convergence", "model.parametrization=standard"], "ntk with program="),
         (["experiment=ensemble", "loss.name=xent"], "mse, or left out: it is for program=train"),
         (["model.factory=a:b"], "null, or stand with model.architecture=custom (model=custom)"),

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ntkrepro.config.compose import compose
+from ntkrepro.config.compose import compose, expand
 from ntkrepro.errors import RunFailed
 from ntkrepro.programs import failures, setup
-from ntkrepro.programs.run import compute
+from ntkrepro.programs.run import compute, compute_pack
 from ntkrepro.records import store
+from ntkrepro.records.summary import summary
+from ntkrepro.training import checkpoint
 from tests import own
 
 RECORDS = Path(__file__).parents[2] / "results/runs"
@@ -145,6 +147,71 @@ def test_a_kernel_of_zeros_has_no_critical_rate(here):
     words = own.npz("data.normalize=none", "model.b_var=0", "optimizer.lr_over_critical=0.9")
     with pytest.raises(RunFailed, match=r"optimizer\.lr_over_critical=0\.9: the kernel .* is 0"):
         run(here / "r", *words)
+
+
+DIVERGED = ("log.diverged=true", "optimizer.steps=64", "model.width=256", "log.norms=true")
+
+
+def end(record, model, quantity="loss"):
+    rows = record.rows
+    return rows[(rows["model"] == model) & (rows["quantity"] == quantity)]["step"].max()
+
+
+def ways(record):
+    """When each model was seen to have diverged, and the last step of its rows."""
+    rows = record.rows
+    found = rows[rows["quantity"] == "diverged"]
+    return {row.model: (row.step, end(record, row.model)) for row in found.itertuples()}
+
+
+def test_divergence_is_a_result_where_it_is_asked_for(tmp_path):
+    """Above its critical rate a linearization's rows end, and the network's go on or end too."""
+    words = (*DIVERGED, "linearized.analytic=false")
+    calm, back, away = (
+        run(tmp_path, *words, f"optimizer.lr_over_critical={x}") for x in (0.5, 1.5, 8)
+    )
+    assert ways(calm) == {}
+    assert set(ways(back)) == {"ntk_empirical"}
+    step, last = ways(back)["ntk_empirical"]
+    steps = sorted(back.rows["step"].unique())
+    assert steps[steps.index(step) - 1] == last < end(back, "network") == 64
+    assert end(back, "ntk_empirical", "rmse") == last
+    assert set(ways(away)) == {"network", "ntk_empirical"}
+    assert end(away, "network") < ways(away)["network"][0] < 64
+    assert np.isfinite(away.rows["value"]).all()
+    assert away.lr > 8 / 1.5 * 0.99 * back.lr
+    assert "network diverged before step" in summary(away)
+    assert "ntk_empirical diverged before step" in summary(back)
+
+
+def test_a_run_that_does_not_diverge_is_the_same_bit_for_bit(tmp_path):
+    words = ("optimizer.steps=64", "linearized.space=both")
+    with_key, without = (run(tmp_path, *words, f"log.diverged={on}") for on in ("true", "false"))
+    pd.testing.assert_frame_equal(with_key.rows, without.rows, check_exact=True)
+
+
+@pytest.mark.parametrize("space", ["weights", "none"])
+def test_trained_models_that_diverge_are_recorded_too(tmp_path, space):
+    record = run(tmp_path, *DIVERGED, f"linearized.space={space}", "optimizer.lr=3")
+    assert "network" in ways(record)
+    assert end(record, "network") < ways(record)["network"][0]
+
+
+def test_what_never_was_finite_has_no_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(setup, "FUNCTION_SPACE", 4)
+    words = ("log.diverged=true", "model.w_var=1e26", "log.kernel=false", "linearized.space=none")
+    with pytest.raises(RunFailed, match="the loss of network is not finite at step 0"):
+        run(tmp_path, *words)
+
+
+def test_a_checkpoint_holds_a_member_that_diverged(tmp_path, monkeypatch):
+    """Its last point has as many numbers as the others."""
+    monkeypatch.setattr(checkpoint, "SHARE", 1e9)
+    words = ("scale=smoke", "linearized.space=none", "optimizer.steps=64", "checkpoint=0")
+    runs = expand([*words, "optimizer.lr=0.1,1e20", f"results={tmp_path}"])
+    done, failed = compute_pack(runs, [].append, lambda step, **values: None)
+    assert done.is_file()
+    assert isinstance(failed, RunFailed)
 
 
 def test_no_committed_record_would_have_failed():

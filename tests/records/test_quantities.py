@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 STORED = sorted((ROOT / "results" / "runs").glob("*.parquet"))
 
 TODAY = ("program=ensemble data.points=5 samples=2", "optimizer.solver=leaps", "log.norms=true")
+TODAY += ("log.diverged=true optimizer.lr=40",)
 
 
 def documented(page):
