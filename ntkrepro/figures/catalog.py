@@ -33,6 +33,7 @@ FIGURES = {  # name -> module
     "S5": "figS5",
     "F1": "figF1",
     "F2": "figF2",
+    "F3": "figF3",
 }
 OURS = ("digits", "custom")  # not the paper's
 

@@ -38,6 +38,11 @@ SHOWN = {  # figure -> its panes, and its claims
     "S5": (6, "S5a"),
     "F1": (3, "F1 holds, F1 tells"),
     "F2": (2, "F2a relu, F2a tanh, F2b relu, F2b tanh"),
+    "F3": (
+        4,
+        "F3a relu L=1, F3b relu L=1, F3c relu L=1, F3d relu L=1, "
+        "F3a tanh L=1, F3b tanh L=1, F3c tanh L=1, F3d tanh L=1",
+    ),
 }
 ONE_VALUE = {"S1b"}  # the largest there is: no interval
 ONE_VALUE |= {"F2b relu", "F2b tanh"}  # seeds may need as many
