@@ -42,6 +42,13 @@ def other_kernel_change(right: Grid, wrong: Grid) -> Grid:
     return [with_values(own, *place, series(other, *place)["value"]) for own, other in pairs]
 
 
+def other_critical_rate(right: Grid, wrong: Grid) -> Grid:
+    """Each network with the critical learning rate of the other one's kernel."""
+    place = ("network", "lr_critical", "train")
+    pairs = zip(right, wrong, strict=True)
+    return [with_values(own, *place, series(other, *place)["value"]) for own, other in pairs]
+
+
 def opposite_width(right: Grid, wrong: Grid) -> Grid:
     """Each run with the rows of the one of its seed at the opposite width of the grid."""
     widths = sorted({run.config["model"]["width"] for run in right})
@@ -77,6 +84,7 @@ MIXES: dict[str, Callable[[Grid, Grid], Grid]] = {
     "other runs": other_runs,
     "other linearizations": other_linearizations,
     "other kernel change": other_kernel_change,
+    "other critical rate": other_critical_rate,
     "exchanged kernels": exchanged_kernels,
     "opposite width": opposite_width,
     "opposite index": opposite_index,

@@ -34,6 +34,7 @@ FIGURES = {  # name -> module
     "F1": "figF1",
     "F2": "figF2",
     "F3": "figF3",
+    "F4": "figF4",
 }
 OURS = ("digits", "custom")  # not the paper's
 

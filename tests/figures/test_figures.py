@@ -43,6 +43,7 @@ SHOWN = {  # figure -> its panes, and its claims
         "F3a relu L=1, F3b relu L=1, F3c relu L=1, F3d relu L=1, "
         "F3a tanh L=1, F3b tanh L=1, F3c tanh L=1, F3d tanh L=1",
     ),
+    "F4": (6, "F4a, F4c, F4d, F4b relu, F4b tanh"),
 }
 ONE_VALUE = {"S1b"}  # the largest there is: no interval
 ONE_VALUE |= {"F2b relu", "F2b tanh"}  # seeds may need as many
