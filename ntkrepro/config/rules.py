@@ -80,10 +80,7 @@ USES = {  # what is not here decides something everywhere, or has a rule of its 
     key: use
     for use, keys in (
         (of_programs(Program.ensemble, Program.kernel_convergence), "samples"),
-        (
-            Use("data.name=gaussian", lambda e: e.data.name is DataSet.gaussian),
-            "data.dim data.seed",
-        ),
+        (Use("data.name=gaussian", lambda e: e.data.name is DataSet.gaussian), "data.dim"),
         (of_architectures({Architecture.custom}), "model.files"),
         (of_architectures(POOLED), "model.pool"),
         (of_architectures(NORMALIZED), "model.norm"),

@@ -168,7 +168,7 @@ class Scale(Enum):
 class Data:
     name: DataSet = DataSet.digits
     classes: list[str] = within(DIFFERENT, [])  # in this order; none = all
-    # the paper's |D|: the first of the split, or all of it, after the choice of classes
+    # the paper's |D|: the first of the split (data.seed), or all of it, after the choice of classes
     train: Count = within(COUNT_OF, 128)
     test: Count = within(COUNT_OF, 128)  # of the test split, likewise
     # image: per image, minus its mean, over its standard deviation, so |x|^2 = n0;
@@ -182,7 +182,9 @@ class Data:
     # test set
     points: int = within(between(0, 1_000_000), 0)
     dim: int = within(MANY, 64)  # inputs of data.name=gaussian
-    seed: int = within(SEED, 0)  # of data.name=gaussian
+    # draws the inputs of data.name=gaussian, and the order of the examples of any other set: 0 is
+    # the order in which it is stored
+    seed: int = within(SEED, 0)
     path: str | None = None  # of data.name=npz: the file
     digest: str | None = None  # of its content; filled in
     dir: str | None = None  # TFDS folder; else $TFDS_DATA_DIR, else TFDS's default

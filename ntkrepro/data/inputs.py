@@ -40,8 +40,11 @@ def path(start: np.ndarray, end: np.ndarray, at: np.ndarray) -> np.ndarray:
     return x * np.linalg.norm(start) / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def take(split: Images, classes: list[str], count: int, key: str) -> Images:
-    """The first `count` examples of `classes` (all if empty), labels renumbered in that order."""
+def take(split: Images, classes: list[str], count: int, key: str, seed: int = 0) -> Images:
+    """The first `count` examples of `classes` (all if empty), labels renumbered in that order.
+
+    seed: another than 0 draws the order of the examples; a larger count only adds to it.
+    """
     refuse_unknown(classes, split.names)
     names = classes or split.names
     labels = renumber(split, names) if names else split.labels
@@ -49,7 +52,7 @@ def take(split: Images, classes: list[str], count: int, key: str) -> Images:
     if count > len(chosen):
         whose = names or "the file"
         raise UserError(f"{key}={count}: must be at most {len(chosen)}, all there is of {whose}")
-    chosen = chosen[:count]
+    chosen = (np.random.default_rng(seed).permutation(chosen) if seed else chosen)[:count]
     return Images(split.images[chosen], labels[chosen], names)
 
 

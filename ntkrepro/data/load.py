@@ -61,9 +61,11 @@ def load(data: Data) -> Dataset:
 
 def chosen(data: Data) -> tuple[Images, Images]:
     """The examples of a config as they are stored. Raises UserError where there aren't enough."""
-    train, test = SETS[data.name].read(data)
-    train = take(train, data.classes, data.train, "data.train")
-    return train, train if data.points else take(test, data.classes, data.test, "data.test")
+    source = SETS[data.name]
+    train, test = source.read(data)
+    seed = 0 if source.drawn else data.seed
+    train = take(train, data.classes, data.train, "data.train", seed)
+    return train, train if data.points else take(test, data.classes, data.test, "data.test", seed)
 
 
 def digits(data: Data) -> tuple[Images, Images]:
@@ -134,18 +136,19 @@ def fingerprint(data: Dataset) -> str:
 class Source(NamedTuple):
     """A data set: `read`(config) -> its train and its test split. An input's shape as it is
     stored, `image`(config), none where the file alone knows; and a line on where it is,
-    `status`(name, folder). `tfds`: TFDS prepares it.
+    `status`(name, folder). `tfds`: TFDS prepares it. `drawn`: `read` itself draws by data.seed.
     """
 
     read: Callable[[Data], tuple[Images, Images]]
     image: Callable[[Data], tuple[int, ...]] | None
     status: Callable[[str, str | None], str] = lambda name, directory: "built in"
     tfds: bool = False
+    drawn: bool = False
 
 
 SETS = {
     DataSet.digits: Source(digits, lambda data: (8, 8, 1)),
-    DataSet.gaussian: Source(gaussian, lambda data: (data.dim,)),
+    DataSet.gaussian: Source(gaussian, lambda data: (data.dim,), drawn=True),
     DataSet.mnist: Source(tfds_images, lambda data: (28, 28, 1), tfds_status, tfds=True),
     DataSet.cifar10: Source(tfds_images, lambda data: (32, 32, 3), tfds_status, tfds=True),
     DataSet.npz: Source(own_arrays, None, lambda name, directory: "data.path=FILE"),

@@ -88,7 +88,6 @@ GAUSSIAN = ("data.classes=[positive,negative]",)
         (["data.points=3"], "0, or left out: it is for program=ensemble"),
         (["data.name=mnist", "data.dim=32"], "64, or left out: it is for data.name=gaussian"),
         (["samples=2"], "1, or left out: it is for program=ensemble or kernel_conv"),
-        (["data.seed=1"], "0, or left out: it is for data.name=gaussian"),
         (["model.norm=none"], "batch, or left out: it is for model.architecture=wrn"),
         (["linearized.space=weights", "linearized.flow=true"], "false, or left out: it is for lin"),
         (["optimizer.momentum=0.9", "linearized.flow=true"], "false with optimizer.momentum=0.9"),

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from ntkrepro.config.compose import compose
 from ntkrepro.data import inputs, load
@@ -63,6 +64,41 @@ def test_gaussian_inputs_come_from_their_own_seed():
     assert first.shape == (128, 12)
     assert (first == same).all()
     assert (first != other).any()
+
+
+@pytest.mark.parametrize("classes", ['["3","8"]', "[]"])
+def test_another_seed_draws_other_examples_of_the_same_classes(classes):
+    """0: the first of each split, as always. More of a draw has what less of it has."""
+    options = (f"data.classes={classes}", "data.targets=onehot", "data.subspace=false")
+
+    def images(seed, train=32):
+        found = loaded(*options, f"data.seed={seed}", f"data.train={train}")
+        return found.x_train, found.x_test, found.y_train
+
+    first, drawn, again, more = images(0), images(1), images(1), images(1, train=64)
+    names = ["3", "8"] if "3" in classes else None
+    labels = [i for i, t in enumerate(load_digits().target[:1200]) if not names or t in (3, 8)][:32]
+    pixels = load_digits().images[labels].reshape(32, -1) / 16
+    assert (first[0] == inputs.normalize(pixels, pixels, "image")[0]).all()
+    for a, b in zip(drawn, again, strict=True):
+        assert (a == b).all()
+    assert (drawn[0] == more[0][:32]).all()
+    assert (drawn[2] == more[2][:32]).all()
+    every = loaded(*options, "data.train=all", "data.test=all")
+    for part, whole, old in zip(drawn, (every.x_train, every.x_test), first, strict=False):
+        assert part.shape == old.shape
+        assert {tuple(row) for row in part} <= {tuple(row) for row in whole}
+        assert len({tuple(row) for row in part} & {tuple(row) for row in old}) < len(old)
+    assert load.fingerprint(loaded(*options)) != load.fingerprint(loaded(*options, "data.seed=1"))
+
+
+def test_own_arrays_are_drawn_with_their_labels(here):
+    sets = loaded(*npz("data.train=40", "data.test=20", "data.seed=3"))
+    order = [
+        np.flatnonzero((ARRAYS["x_train"].reshape(40, -1) == x).all(1))[0] for x in sets.x_train
+    ]
+    assert sorted(order) == list(range(40)) != order
+    assert (sets.y_train.argmax(1) == LABELS[:40][order] // 10).all()
 
 
 def test_too_many_examples_name_the_key_and_the_limit():
