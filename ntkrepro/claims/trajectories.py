@@ -3,6 +3,7 @@
 `records` are of one experiment, a network each.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -116,9 +117,9 @@ def loss_curves_agree(records: Records) -> list[Claim]:
 
 DIP = {  # claim -> what its value can be, and what it is known to
     "7a dip step": (SIZE, 1.0),
-    "7a dip": (SIZE, 0.0),
+    "7a dip": ((0.0, 1.0), 0.0),
     "7a peak step": (SIZE, 1.0),
-    "7a rebound": (SIZE, 0.0),
+    "7a rebound": ((1.0, math.inf), 0.0),
 }
 
 

@@ -160,3 +160,15 @@ def test_several_networks_count_as_their_mean(record):
     assert high - 0.05 == pytest.approx(half, rel=1e-6)  # no test point adds to it
     assert low == max(0, 0.05 - half)
     assert found["4b"].sample == (3, "networks")
+
+
+def test_no_rebound_is_below_one_and_no_dip_above_the_start(record):
+    """7a of two networks, one of which hardly rebounds."""
+    loss = tables.series(record, "network", "loss", "train")["value"].to_numpy()
+    falling = np.linspace(1, 0.9, len(loss))
+    rising = falling.copy()
+    rising[3] = 2
+    runs = [with_values(record, "network", "loss", "train", own) for own in (falling, rising)]
+    found = {claim.id: claim for claim in trajectories.loss_curves_agree(runs)}
+    assert found["7a rebound network"].interval[0] == 1
+    assert found["7a dip network"].interval[1] == 1
