@@ -79,7 +79,8 @@ def test_every_block_runs_as_written(path, folder):
         typed(f"{sys.executable} -m {TESTS}", folder)
 
 
-ASKED = [ROOT / "README.md", ROOT / "results/claims.md", *DOCS, *ROOT.glob("configs/**/*.yaml")]
+ASKED = [ROOT / "README.md", ROOT / "results/claims.md", *DOCS]
+ASKED += [path for path in ROOT.glob("configs/**/*.yaml") if path.parent.name != "claims"]
 ASKED += [ROOT / "ntkrepro/figures/reasons.yaml"]
 SET = re.compile(rf"(?<![\w.'\"])(?:{'|'.join(map(re.escape, KEYS))})=[^\s|]+")
 
