@@ -1,6 +1,6 @@
 """How kernels, weights and RMSE scale with width, depth and data: Figures 1, 2 and 8."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -63,17 +63,22 @@ def change_claims(records: list[Record]) -> list[Claim]:
     claims, first = [], first_draw(records)
     for another, own in draws(records):
         for layers, rows in by_layer(own).items():
-            slope, sample = exponents.slope(rows, "width"), intervals.seeds(rows)
             if layers == "readout" or not another:
                 at = another.lstrip(", ")
-                claims.append(judged(f"2a {layers}", slope, own, at=at, sample=sample))
+                claims.append(judged(f"2a {layers}", records=own, at=at, **in_width(rows)))
     kind = exponents.KINDS.get(first[0].config["model"]["activation"])
     for name, kernel in (("2b", "ntk"), ("2c", "nngp")):
-        rows = final(first, f"{kernel}_change")
-        slope, sample = exponents.slope(rows, "width"), intervals.seeds(rows)
+        rows = in_width(final(first, f"{kernel}_change"))
         names = [name, *([f"{name} {kind}"] if kind else [])]
-        claims += [judged(own, slope, first, sample=sample) for own in names]
+        claims += [judged(own, records=first, **rows) for own in names]
     return claims
+
+
+def in_width(rows: pd.DataFrame) -> dict[str, Any]:
+    """Exponent in n, of which widths, and of how many seeds."""
+    used = exponents.rests_on(rows, "width")
+    slope, sample = exponents.slope(rows, "width"), intervals.seeds(used)
+    return {"estimate": slope, "found": exponents.span(used, "width"), "sample": sample}
 
 
 def by_layer(records: list[Record]) -> dict[str, pd.DataFrame]:

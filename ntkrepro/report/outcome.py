@@ -64,7 +64,7 @@ def outcome(own: Reported) -> str:
     decided = counts[REPRODUCED] + counts[FAILED]
     wrong = dict.fromkeys(claim.contract.id for claim in own.claims if claim.verdict == FAILED)
     names = f" (not {', '.join(wrong)})" if wrong else ""
-    undecided = f", {counts[INCONCLUSIVE]} are undecided" if counts[INCONCLUSIVE] else ""
+    undecided = f", {counts[INCONCLUSIVE]} undecided" if counts[INCONCLUSIVE] else ""
     where = SCALES.get(own.scale, f"at scale={own.scale}")
     return (
         f"{where} {counts[REPRODUCED]} of {decided} decided claims are reproduced{names}{undecided}"
