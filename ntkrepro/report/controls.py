@@ -41,6 +41,7 @@ class Control(NamedTuple):
 class Outcome(NamedTuple):
     """Of a claim with its control: where it is true, if there are such runs, and where false."""
 
+    contract: str
     claim: str
     says: str
     mix: str
@@ -98,7 +99,7 @@ def outcome_of(own: Control, results: str) -> list[Outcome]:
     mixed = [mix(*pair) for pair in zip_longest(right, wrong, fillvalue=())]
     holding, found = (claims(own, [r for grid in grids for r in grid]) for grids in (right, mixed))
     return [
-        Outcome(b.id, own.says, own.mix, numbers(a) if a else (), numbers(b))
+        Outcome(b.contract.id, b.id, own.says, own.mix, numbers(a) if a else (), numbers(b))
         for a, b in zip_longest(holding, found)
     ]
 
@@ -147,7 +148,7 @@ def _stored(path: Path, changed: int) -> dict[str, list[Outcome]]:
     found: dict[str, list[Outcome]] = {}
     for fields in json.loads(path.read_text(encoding="utf-8")):
         lists = {key: tuple(fields[key]) for key in ("right", "wrong")}
-        found.setdefault(fields["claim"], []).append(Outcome(**(fields | lists)))
+        found.setdefault(fields["contract"], []).append(Outcome(**(fields | lists)))
     return found
 
 

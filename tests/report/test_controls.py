@@ -1,5 +1,7 @@
 """Every claim is reproduced where it is true and not where it is false: real runs."""
 
+from pathlib import Path
+
 import pytest
 
 from ntkrepro.claims import contracts
@@ -30,10 +32,28 @@ def computed(tmp_path_factory):
 @pytest.mark.parametrize("own", controls.controls(), ids=NAMES)
 def test_a_claim_turns_around(computed, own):
     found = controls.outcome_of(own, computed)
-    assert {name for o in found for name in own.of if o.claim.startswith(name)} == set(own.of)
+    assert {outcome.contract for outcome in found} == set(own.of)
     assert [outcome for outcome in found if not outcome.turns] == []
 
 
 def test_every_contract_has_a_control():
     named = {name for own in controls.controls() for name in own.of}
     assert named == set(contracts.contracts())
+
+
+def test_what_they_say_is_kept_by_contract(tmp_path, monkeypatch):
+    one = controls.Outcome(
+        "1a", "1a L=1", "False.", "other runs", (), (0.5, 0.4, 0.6, "inconclusive")
+    )
+    monkeypatch.setattr(controls, "outcomes", lambda results: [one])
+    assert controls.write([f"results={tmp_path}"]) == [one]
+    assert controls.stored(tmp_path) == {"1a": [one]}
+    assert controls.stored(tmp_path / "elsewhere") == {}
+    assert not one.turns
+    assert one._replace(wrong=(*one.wrong[:3], "not reproduced")).turns
+
+
+def test_the_committed_controls_are_of_all_contracts_and_turn():
+    found = controls.stored(Path(__file__).parents[2] / "results")
+    assert set(found) == set(contracts.contracts())
+    assert all(outcome.turns for outcomes in found.values() for outcome in outcomes)
