@@ -78,7 +78,7 @@ def main() -> None:
             for depth, own in deep
         },
     )
-    table("L=1", {"slope in |D|": (shallow, in_data), "slope in |D|/n": (shallow, in_both)})
+    table("L=1", {r"slope in \|D\|": (shallow, in_data), r"slope in \|D\|/n": (shallow, in_both)})
     for line in activations.beside_smooth(activations.measured(records)):
         print(f"slope in n of the RMSE of {line.at}: {cell(line.found)}")
 
