@@ -24,7 +24,10 @@ SHOWN = {  # figure -> its panes, and its claims
         "2a readout, 2a other, 2b, 2b kinked, 2c, 2c kinked, "
         "2b kinked relu, 2c kinked relu, 2b smooth tanh, 2c smooth tanh",
     ),
-    "3": (4, "3a, 3b, 3c, 3d"),
+    "3": (
+        6,
+        "3a, 3b, 3c, 3d, 3b drawn, 3c drawn, 3b limit, 3c limit, 3d drawn, 3d limit",
+    ),
     "4": (6, "4a, 4b, 4c accuracy, 4c loss, 4d"),
     "5": (6, "5a accuracy, 5a loss"),
     "6": (6, "6a accuracy, 6a loss, 6b"),
@@ -47,7 +50,7 @@ SHOWN = {  # figure -> its panes, and its claims
     "S4": (4, ""),
     "S5": (6, "S5a"),
     "F1": (3, "F1 holds, F1 tells"),
-    "F2": (2, "F2a relu, F2a tanh, F2b relu, F2b tanh"),
+    "F2": (2, "F2a relu, F2b relu, F2a tanh, F2b tanh"),
     "F3": (
         4,
         "F3a relu L=1, F3b relu L=1, F3c relu L=1, F3d relu L=1, "
