@@ -72,6 +72,12 @@ def test_what_is_inconclusive_tells_how_many_would_decide(value, needed):
     assert claim._replace(sample=None).missing == ""
 
 
+def test_the_wider_half_of_an_interval_counts():
+    """Either one: the edge at 2 is half of it away."""
+    for interval in ((0.5, 1.75), (1.25, 2.5)):
+        assert at_most(2).needed(1.5, interval, 4) == 16
+
+
 @settings(max_examples=500, deadline=None)
 @given(criteria, eighths, st.integers(2, 9), sizes.filter(bool))
 def test_so_many_would_decide(criterion, value, count, half):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from ntkrepro.claims import exponents, intervals
+from ntkrepro.claims.intervals import NONE, Estimate
 
 WIDTHS = np.array([16, 32, 64, 128, 256, 512])
 
@@ -86,3 +87,23 @@ def test_whole_seeds_have_every_point():
     part = rows[~((rows["seed"] == 1) & (rows["n"] == 2) & (rows["d"] == 1))]
     assert set(exponents.whole_seeds(part, ["n", "d"])["seed"]) == {0, 2}
     assert len(exponents.whole_seeds(rows, ["n", "d"])) == 12
+
+
+def test_what_a_slope_rests_on_is_told():
+    """The widths that every seed has; all of them where that leaves no line, or a single seed."""
+    rows = frame(np.ones((3, 2)), width=WIDTHS[:2])
+    wide = pd.DataFrame({"seed": [0], "value": [1.0], "width": [4096]})
+    used = exponents.rests_on(pd.concat([rows, wide]), "width")
+    assert sorted(set(used["width"])) == [16, 32]
+    assert exponents.span(used, "width") == "n=16 to 32"
+    one_width = pd.concat([frame(np.ones((3, 1)), width=WIDTHS[:1]), wide])
+    assert len(exponents.rests_on(one_width, "width")) == 4
+    assert len(exponents.rests_on(rows[rows["seed"] == 0], "width")) == 2
+    assert exponents.span(used.assign(train=8), "width", "train") == "n=16 to 32, |D|=8"
+    assert exponents.span(used[:0], "width") == ""
+
+
+def test_the_highest_slope_is_by_its_intervals_end_and_one_that_is_none_above_all():
+    low, high = Estimate(-0.4, (-0.5, -0.3)), Estimate(-0.5, (-0.9, -0.1))
+    assert exponents.highest([low, high]) is high
+    assert exponents.highest([high, NONE, low]) is NONE
