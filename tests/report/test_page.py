@@ -248,9 +248,7 @@ def test_it_opens_with_one_sentence_and_the_exceptions_come_first(complete, tmp_
     assert places == sorted(places)
 
 
-NUMBERS = re.compile(
-    r"^\| (?P<id>[^|]+) \|.*\| (?P<low>\S+) to (?P<high>\S+) \| (?P<holds>.+?) \| [^|]* \|$"
-)
+NUMBERS = re.compile(r"\| (?P<low>\S+) to (?P<high>\S+) \| (?P<holds>.+?) \| [^|]+(\\\|[^|]+)* \|$")
 
 
 def test_no_verdict_of_the_committed_claims_contradicts_its_interval():
@@ -259,7 +257,7 @@ def test_no_verdict_of_the_committed_claims_contradicts_its_interval():
     for line in Path(__file__).parents[2].joinpath("results/claims.md").read_text().splitlines():
         if line.startswith("## "):
             place = line.partition(": ")[2].partition(" (")[0] if "scale" in line else ""
-        if (found := NUMBERS.match(line)) and place in (REPRODUCED, FAILED, INCONCLUSIVE):
+        if (found := NUMBERS.search(line)) and place in (REPRODUCED, FAILED, INCONCLUSIVE):
             low, high = float(found["low"]), float(found["high"])
             said = {accepted(found["holds"], x) for x in np.linspace(low, high, 1001)}
             verdict = {(True,): REPRODUCED, (False,): FAILED}.get(tuple(said), INCONCLUSIVE)
