@@ -27,7 +27,8 @@ LARGE = [
     "data.name=gaussian data.train=2000 data.test=2000 model.width=64 model.depth=1 "
     "optimizer.steps=1000 log.points=600 log.outputs=2000 log.kernel=false data.targets=signs "
     "data.classes=[positive,negative] linearized.analytic=false",
-    "experiment=kernel_convergence model.depth=3 model.width=1024 seed=0 data.seed=0 data.train=2048 samples=8",
+    "experiment=kernel_convergence model.depth=3 model.width=1024 seed=0 data.seed=0 "
+    "data.train=2048 samples=8",
     "experiment=fc_cifar seed=0 model.width=4096 optimizer.steps=8 optimizer.solver=steps "
     "log.points=3 linearized.space=both",
     "experiment=fc_mnist seed=0 data.train=20000 data.test=10000 optimizer.steps=64 log.points=8 "
