@@ -77,9 +77,9 @@ def _flat(words: list) -> Iterator[str]:
         yield from [word] if isinstance(word, str) else _flat(word)
 
 
-def runs(results: str) -> list[Run]:
-    """All that the controls need, in a folder of their own."""
-    words = dict.fromkeys(grid for own in controls() for grid in (*own.runs, *own.wrong))
+def runs(results: str, of: Sequence[Control] = ()) -> list[Run]:
+    """All that these controls (none: all) need, in a folder of their own."""
+    words = dict.fromkeys(grid for own in of or controls() for grid in (*own.runs, *own.wrong))
     found = {run.id: run for grid in words for run in fits.expand(*grid, _folder(results))}
     return list(found.values())
 
