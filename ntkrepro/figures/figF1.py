@@ -12,7 +12,7 @@ def draw(records: dict[str, list[Record]]) -> panels.Picture:
     runs = records["fc_cifar"]
     title = f"Figure F1, Eq. S48: {panels.data_set(runs[0])}, {panels.settings(runs[0])}"
     note = "Both sides: of the first network; else a line for each network"
-    figure, axes = panels.grid(1, 3, title, note)
+    figure, axes = panels.grid(1, 3, title, note, legends=2)
     tables = [bound.sides(record).iloc[1:] for record in runs]
     first, (left, middle, right) = tables[0], axes[0]
     left.plot(first["time"], first["measured"], label="measured")
@@ -20,7 +20,7 @@ def draw(records: dict[str, list[Record]]) -> panels.Picture:
     panels.over_time(left, "distance on train points", r"$\|g^{lin}(t)-g(t)\|_2$")
     log(left, "y")
     left.set_ylim(first["measured"].min() / 3, 1e3 * first["measured"].max())
-    left.legend()
+    panels.beside(left)
     for table, colour in zip(tables, panels.shades(len(tables)), strict=True):
         near = table[table["exponent"] <= 10]
         middle.plot(near["exponent"], near["measured"] / near["bound"], color=colour)
@@ -30,7 +30,7 @@ def draw(records: dict[str, list[Record]]) -> panels.Picture:
         middle.axhline(level, color="0.35", ls="--" if level == 1 else "-.", lw=1, label=told)
     middle.set(title="measured over bound", xlabel=r"$\eta\,\sigma_t\,t$", ylabel="ratio")
     log(middle, "x", "y")
-    middle.legend(loc="lower left")
+    panels.beside(middle)
     panels.over_time(right, "change of the tangent kernel", r"$\|\Theta_t-\Theta_0\|_{op}$")
     log(right, "y")
     return figure

@@ -219,6 +219,8 @@ def test_no_committed_record_would_have_failed():
     assert len(paths) > 500
     for path in paths:
         rows = pd.read_parquet(path)
+        if (rows["quantity"] == "diverged").any():
+            continue  # that one diverges is what such a record says (log.diverged)
         assert failures.lost(rows.astype({"quantity": str})) is None
         losses = rows[(rows["quantity"] == "loss") & (rows["split"] == "train")]
         for _, line in losses.groupby("model", observed=True):
