@@ -11,9 +11,9 @@ import pandas as pd
 from ntkrepro.claims import exponents, intervals
 from ntkrepro.claims.claim import Claim, judged
 from ntkrepro.claims.intervals import Estimate
-from ntkrepro.claims.scaling import SATURATED
+from ntkrepro.claims.scaling import saturated
 from ntkrepro.records.store import Record
-from ntkrepro.records.tables import linear_model
+from ntkrepro.records.tables import ended, linear_model
 
 KEYS = ("model.activation", "model.depth", "model.width", "data.train", "data.seed", "seed")
 NEEDS = ("rmse", "loss", "output_rms", "ntk_change", "nngp_change")
@@ -26,8 +26,8 @@ def measured(records: list[Record]) -> pd.DataFrame:
     rmse, change of kernels ntk, nngp and error of `weights` (not a number where none are kept),
     and whether it is of a `saturated` point, in the mean of its seeds, and had `ended`."""
     rows = pd.DataFrame([at_the_end(record) for record in records])
-    share = (rows["rmse"] / rows["size"]).groupby([rows[k] for k in ("activation", "draw", *POINT)])
-    return rows.assign(saturated=share.transform("mean") > SATURATED, ratio=rows.train / rows.width)
+    out = saturated(rows, "rmse", ("activation", "draw", *POINT))
+    return rows.assign(saturated=out, ratio=rows.train / rows.width)
 
 
 def at_the_end(record: Record) -> dict:
@@ -39,7 +39,7 @@ def at_the_end(record: Record) -> dict:
     omega, linear_omega = (
         np.array(found[model, "weight", ""], float) for model in ("network", linear)
     )
-    (loss,), opt = found["network", "loss", "train"], config["optimizer"]
+    (loss,) = found["network", "loss", "train"]
     point = {key: config["model"][key] for key in ("activation", "depth", "width")}
     point |= {"train": config["data"]["train"], "draw": config["data"]["seed"]}
     return point | {
@@ -49,7 +49,7 @@ def at_the_end(record: Record) -> dict:
         "ntk": found["network", "ntk_change", "train"][0],
         "nngp": found["network", "nngp_change", "train"][0],
         "weights": relative(linear_omega, omega) if len(omega) else np.nan,
-        "ended": bool(loss < opt["stop"] or last["step"].iloc[0] < opt["steps"]),
+        "ended": ended(record, loss, last["step"].iloc[0]),
     }
 
 
@@ -73,11 +73,13 @@ def least(rows: pd.DataFrame, *keys: str) -> pd.DataFrame:
     return rows
 
 
-def claims(records: list[Record], lines: Callable[..., Iterator[Line]]) -> list[Claim]:
+def claims(
+    records: list[Record], rows: pd.DataFrame, lines: Callable[..., Iterator[Line]]
+) -> list[Claim]:
     """Those of lines(activation, kind, rows) of every activation that theory speaks of, and every
-    draw of the data; not checkable where a network's training had not ended."""
+    draw of the data, from what is `measured`; not checkable where a network's training had not
+    ended."""
     out: list[Claim] = []
-    rows = measured(records)
     for (draw, activation), own in rows[~rows["saturated"]].groupby(["draw", "activation"]):
         if kind := exponents.KINDS.get(str(activation)):
             for line in lines(str(activation), kind, own):
@@ -90,17 +92,18 @@ def claims(records: list[Record], lines: Callable[..., Iterator[Line]]) -> list[
 
 def judge(line: Line, records: list[Record]) -> Iterator[Claim]:
     runs = [records[i] for i in line.rows.index]
-    ended, sample = bool(line.rows["ended"].all()), intervals.seeds(line.rows)
+    over, sample = bool(line.rows["ended"].all()), intervals.seeds(line.rows)
     for name in line.names:
-        yield judged(name, line.found, runs, at=line.at, checkable=ended, sample=sample)
+        yield judged(name, line.found, runs, at=line.at, checkable=over, sample=sample)
 
 
 def rmse_claims(records: list[Record]) -> list[Claim]:
     """8e: the exponent of the final RMSE in n at every depth, of wide networks, and on every draw
     of the data; 8f: in |D|; 8g: in |D|/n; 8h: of one activation's over another's; 4d: of single
     hidden weights' error."""
-    pairs = [c for line in beside_smooth(measured(records)) for c in judge(line, records)]
-    return claims(records, rmse_lines) + pairs
+    rows = measured(records)
+    pairs = [c for line in beside_smooth(rows) for c in judge(line, records)]
+    return claims(records, rows, rmse_lines) + pairs
 
 
 def beside_smooth(rows: pd.DataFrame) -> Iterator[Line]:
@@ -151,7 +154,7 @@ def rmse_lines(activation: str, kind: str, rows: pd.DataFrame) -> Iterator[Line]
 
 def change_claims(records: list[Record]) -> list[Claim]:
     """2b, 2c: the exponents of the change of both kernels in n by activation."""
-    return claims(records, change_lines)
+    return claims(records, measured(records), change_lines)
 
 
 def change_lines(activation: str, kind: str, rows: pd.DataFrame) -> Iterator[Line]:

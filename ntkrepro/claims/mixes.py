@@ -1,6 +1,7 @@
 """Records in which a claim is false, from real ones: one side of each comes from another run."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,16 +64,9 @@ def of_ensemble(networks: Record, processes: Record) -> Record:
     return networks._replace(rows=pd.concat(parts, ignore_index=True))
 
 
-def other_kernel_change(right: Grid, wrong: Grid) -> Grid:
-    """Each network with the change of the tangent kernel of the other one, |Theta_t - Theta_0|."""
-    place = ("network", "ntk_distance", "train")
-    pairs = zip(right, wrong, strict=True)
-    return [with_values(own, *place, series(other, *place)["value"]) for own, other in pairs]
-
-
-def other_critical_rate(right: Grid, wrong: Grid) -> Grid:
-    """Each network with the critical learning rate of the other one's kernel."""
-    place = ("network", "lr_critical", "train")
+def other_quantity(quantity: str, right: Grid, wrong: Grid) -> Grid:
+    """Each network with a quantity of its kernel from the other one."""
+    place = ("network", quantity, "train")
     pairs = zip(right, wrong, strict=True)
     return [with_values(own, *place, series(other, *place)["value"]) for own, other in pairs]
 
@@ -129,8 +123,8 @@ MIXES: dict[str, Callable[[Grid, Grid], Grid]] = {
     "other linearizations": other_linearizations,
     "other processes": other_processes,
     "other networks": other_networks,
-    "other kernel change": other_kernel_change,
-    "other critical rate": other_critical_rate,
+    "other kernel change": partial(other_quantity, "ntk_distance"),
+    "other critical rate": partial(other_quantity, "lr_critical"),
     "exchanged kernels": exchanged_kernels,
     "weights of the next seed": next_weights,
     "opposite width": opposite_width,

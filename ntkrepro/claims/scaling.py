@@ -1,5 +1,6 @@
 """How kernels, weights and RMSE scale with width, depth and data: Figures 1, 2 and 8."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -126,9 +127,14 @@ def rmse_rows(runs: list[Record]) -> pd.DataFrame:
     """final_rmse, endings, and whether a run is of a point that is `saturated`, in the mean of its
     seeds: one by one, the runs with the smaller RMSE would remain."""
     rows = final_rmse(runs).join(endings(runs))
-    points = [rows[key] for key in ("depth", "width", "train")]
-    share = (rows["value"] / rows["size"]).groupby(points).transform("mean")
-    return rows.assign(saturated=share > SATURATED)
+    return rows.assign(saturated=saturated(rows, "value", ("depth", "width", "train")))
+
+
+def saturated(rows: pd.DataFrame, rmse: str, point: Sequence[str]) -> pd.Series:
+    """Whether the column `rmse` is above SATURATED of `size`, the outputs' rms, in the mean of the
+    seeds of a point, which the columns `point` tell apart."""
+    share = (rows[rmse] / rows["size"]).groupby([rows[key] for key in point]).transform("mean")
+    return share > SATURATED
 
 
 def ends(rows: pd.DataFrame) -> str:

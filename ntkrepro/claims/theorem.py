@@ -12,7 +12,7 @@ import pandas as pd
 
 from ntkrepro.claims import intervals
 from ntkrepro.claims.claim import Claim, judged
-from ntkrepro.claims.scaling import SATURATED
+from ntkrepro.claims.scaling import saturated
 from ntkrepro.records.store import Record
 from ntkrepro.records.tables import linear_model, select, series
 
@@ -69,8 +69,7 @@ def table(records: list[Record]) -> pd.DataFrame:
         | {"size": series(record, "network", "output_rms", "test")["value"].iloc[-1]}
         for record in records
     )
-    share = (rows["c"] / rows["size"]).groupby([rows[key] for key in keys]).transform("mean")
-    return rows.assign(saturated=share > SATURATED)
+    return rows.assign(saturated=saturated(rows, "c", keys))
 
 
 def networks(records: list[Record]) -> dict[str, list[Record]]:

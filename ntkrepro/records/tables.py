@@ -91,13 +91,19 @@ def final_rmse(records: list[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def ended(record: Record, loss: float, step: int) -> bool:
+    """Whether training that got to this loss at this last step was at its end, and not cut off."""
+    opt = record.config["optimizer"]
+    return bool(loss < opt["stop"] or step < opt["steps"])
+
+
 def endings(records: list[Record]) -> pd.DataFrame:
     """At each run's end: the train loss, whether training had `ended`, at optimizer.stop or
     optimizer.plateau and not for want of steps, and the `size` of the test outputs, their rms."""
     rows = []
     for record in records:
-        opt, last = record.config["optimizer"], series(record, "network", "loss", "train").iloc[-1]
-        ended = last["value"] < opt["stop"] or last["step"] < opt["steps"]
+        last = series(record, "network", "loss", "train").iloc[-1]
+        done = ended(record, last["value"], last["step"])
         size = series(record, "network", "output_rms", "test")["value"].iloc[-1]
-        rows.append({"loss": last["value"], "ended": bool(ended), "size": size})
+        rows.append({"loss": last["value"], "ended": done, "size": size})
     return pd.DataFrame(rows)

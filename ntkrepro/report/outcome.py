@@ -75,13 +75,11 @@ def glance(own: Reported) -> tuple[str, ...]:
     """A row under GLANCE."""
     records = own.records()
     figures = " ".join(shown.name for shown in own.gathered if shown.drawable)
-    hardware = {f"{a.get('devices', 1)} × {a.get('device')}" for a in map(about, records)}
+    hardware = {
+        f"{a.get('devices', 1)} × {a.get('device')}" for a in (r.provenance for r in records)
+    }
     counts = (str(count) for count in own.counts().values())
     return own.scale, figures, str(len(records)), ", ".join(hardware), duration(records), *counts
-
-
-def about(record: Record) -> dict:
-    return record.provenance
 
 
 def duration(records: Sequence[Record]) -> str:
