@@ -59,8 +59,8 @@ def main() -> None:
     records, lack = load(["experiment=rmse_activations", "scale=paper", *results])
     if lack:
         sys.exit(f"missing {lack}")
-    rows = activations.measured(records)
-    rows = rows[~rows["saturated"] & (rows["draw"] == 0)]
+    every = activations.measured(records)
+    rows = every[~every["saturated"] & (every["draw"] == 0)]
     shallow = rows[rows["depth"] == 1]
     wide = shallow[shallow["width"] >= WIDE]
     names = {name: what for name, what in QUANTITIES.items() if name != "weights"}
@@ -79,7 +79,7 @@ def main() -> None:
         },
     )
     table("L=1", {r"slope in \|D\|": (shallow, in_data), r"slope in \|D\|/n": (shallow, in_both)})
-    for line in activations.beside_smooth(activations.measured(records)):
+    for line in activations.beside_smooth(every):
         print(f"slope in n of the RMSE of {line.at}: {cell(line.found)}")
 
 

@@ -79,9 +79,6 @@ def _geometric(values: list[float]) -> Estimate:
     return Estimate(float(np.exp(value)), (float(low), float(high)))
 
 
-CHANCE = 0.023  # 1 / (e |D|^1/2) of Figure 4's |D| = 256: F1 tells
-
-
 def claims(records: list[Record]) -> list[Claim]:
     """F1 holds: the largest ratio; F1 tells: the least."""
     least, most = extremes(records)

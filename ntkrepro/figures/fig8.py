@@ -51,10 +51,7 @@ def against_width(ax: Axes, runs: list[Record], by: str) -> None:
     for value, colour in zip(values, panels.shades(len(values)), strict=True):
         own = rows[rows[by] == value]
         name = panels.depth(first, value) if by == "depth" else f"|D|={value}"
-        exponent = panels.exponent(own[~own["saturated"]], "width")
-        line = panels.over_seeds(ax, own, f"{name}  {exponent}", color=colour)
-        hollow = line["mean"][own.groupby("width")["saturated"].all()]
-        ax.plot(hollow.index, hollow, "o", ms=3, color=colour, mfc="white", zorder=3)
+        panels.line_in_width(ax, own, name, colour)
     widths = np.array(sorted(rows["width"].unique()), float)
     anchor = 0.7 * float(rows[rows["width"] == widths[0]]["value"].min())
     panels.power(ax, widths, anchor, -1.0)

@@ -2,6 +2,7 @@
 
 from ntkrepro.claims import bound
 from ntkrepro.claims.claim import Claim
+from ntkrepro.claims.contracts import contract
 from ntkrepro.figures import panels
 from ntkrepro.figures.catalog import Figure
 from ntkrepro.figures.ticks import log
@@ -26,7 +27,7 @@ def draw(records: dict[str, list[Record]]) -> panels.Picture:
         middle.plot(near["exponent"], near["measured"] / near["bound"], color=colour)
         right.plot(table["time"], table["distance"], color=colour)
     middle.axvline(1, color="0.35", ls=":", lw=1)
-    for level, told in ((1, "the bound"), (bound.CHANCE, "chance")):
+    for level, told in ((1, "the bound"), (contract("F1 tells").criterion.low, "chance")):
         middle.axhline(level, color="0.35", ls="--" if level == 1 else "-.", lw=1, label=told)
     middle.set(title="measured over bound", xlabel=r"$\eta\,\sigma_t\,t$", ylabel="ratio")
     log(middle, "x", "y")

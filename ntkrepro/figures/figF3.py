@@ -33,11 +33,7 @@ def draw(records: dict[str, list[Record]]) -> panels.Picture:
 def against_width(ax: Axes, lines: dict[str, pd.DataFrame], bound: theorem.Bound) -> None:
     """A line for each network, its fitted exponent in the legend; bars: range over seeds."""
     for i, (name, own) in enumerate(lines.items()):
-        own = own.assign(value=own[bound.letter])
-        label = f"{name}  {panels.exponent(own[~own['saturated']], 'width')}"
-        line = panels.over_seeds(ax, own, label, color=f"C{i}")
-        hollow = line["mean"][own.groupby("width")["saturated"].all()]
-        ax.plot(hollow.index, hollow, "o", ms=3, color=f"C{i}", mfc="white", zorder=3)
+        panels.line_in_width(ax, own.assign(value=own[bound.letter]), name, f"C{i}")
     rows = pd.concat(lines.values())
     widths = np.array(sorted(rows["width"].unique()), float)
     top = float(rows[rows["width"] == widths[0]][bound.letter].max())

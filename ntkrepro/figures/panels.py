@@ -377,6 +377,15 @@ def over_seeds(ax: Axes, rows: pd.DataFrame, label: str, **style: Any) -> pd.Dat
     return line
 
 
+def line_in_width(ax: Axes, rows: pd.DataFrame, name: str, colour: Any) -> None:
+    """`over_seeds` with the fitted exponent in the legend; points whose runs are all `saturated`,
+    which are in no exponent, are hollow."""
+    label = f"{name}  {exponent(rows[~rows['saturated']], 'width')}"
+    line = over_seeds(ax, rows, label, color=colour)
+    hollow = line["mean"][rows.groupby("width")["saturated"].all()]
+    ax.plot(hollow.index, hollow, "o", ms=3, color=colour, mfc="white", zorder=3)
+
+
 def shades(count: int) -> np.ndarray:
     """So many colours from dark to light, for what has an order."""
     return plt.get_cmap("viridis")(np.linspace(0, 0.9, count))
