@@ -7,6 +7,7 @@ interval is too narrow.
 
 from collections.abc import Sequence
 from math import inf
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,13 @@ def jointly(rows: pd.DataFrame, xs: Sequence[str]) -> list[Estimate]:
         return [NONE for _ in xs]
     of_seeds = np.linalg.lstsq(design, logs.to_numpy().T)[0][1:]
     return [intervals.mean(own) for own in of_seeds]
+
+
+def measured(rows: pd.DataFrame, x: str) -> dict[str, Any]:
+    """What a claim on a `slope` is judged by: the exponent, of which x, and of how many seeds."""
+    used = rests_on(rows, x)
+    own = {"estimate": slope(rows, x), "sample": intervals.seeds(used)}
+    return own | {"found": span(used, x)}
 
 
 def rests_on(rows: pd.DataFrame, x: str) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from math import nan
 
 import pandas as pd
 
-from ntkrepro.claims import intervals
+from ntkrepro.claims import exponents, intervals
 from ntkrepro.claims.claim import Claim, judged
 from ntkrepro.claims.intervals import Sample
 from ntkrepro.records.store import Record
@@ -46,8 +46,8 @@ def claims(records: list[Record]) -> list[Claim]:
     out = []
     for name, runs in networks(records).items():
         rows, least = counts(closest(runs)), fewest(runs)
-        slope, sample = intervals.slope(rows, "width"), intervals.seeds(rows)
-        out.append(judged("F2a", slope, closest(runs), at=name, sample=sample))
+        own = exponents.measured(rows, "width")
+        out.append(judged("F2a", records=closest(runs), at=name, **own))
         widest = rows["width"].max()
         ratios = rows["value"][rows["width"] == widest] / least
         mean, sample = intervals.mean(ratios.to_numpy()), Sample(len(ratios), "seeds")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import betaincinv
 
-from ntkrepro.claims import intervals
+from ntkrepro.claims import exponents, intervals
 from ntkrepro.claims.claim import Claim, judged
 from ntkrepro.claims.intervals import NONE, Estimate, Sample
 from ntkrepro.records.store import Record
@@ -96,7 +96,7 @@ def nearness(rows: pd.DataFrame) -> Estimate:
     """The exponent in n of the largest distance from the linearization, at the fraction below 1
     where it falls the least."""
     below = rows[(rows["fraction"] < 1) & ~rows["linear"]]
-    slopes = [intervals.slope(own, "width") for _, own in below.groupby("fraction")]
+    slopes = [exponents.slope(own, "width") for _, own in below.groupby("fraction")]
     return max(slopes, key=lambda slope: np.nan_to_num(slope.interval[1], nan=np.inf), default=NONE)
 
 

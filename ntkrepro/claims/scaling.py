@@ -1,7 +1,7 @@
 """How kernels, weights and RMSE scale with width, depth and data: Figures 1, 2 and 8."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -66,20 +66,14 @@ def change_claims(records: list[Record]) -> list[Claim]:
         for layers, rows in by_layer(own).items():
             if layers == "readout" or not another:
                 at = another.lstrip(", ")
-                claims.append(judged(f"2a {layers}", records=own, at=at, **in_width(rows)))
+                slope = exponents.measured(rows, "width")
+                claims.append(judged(f"2a {layers}", records=own, at=at, **slope))
     kind = exponents.KINDS.get(first[0].config["model"]["activation"])
     for name, kernel in (("2b", "ntk"), ("2c", "nngp")):
-        rows = in_width(final(first, f"{kernel}_change"))
+        rows = exponents.measured(final(first, f"{kernel}_change"), "width")
         names = [name, *([f"{name} {kind}"] if kind else [])]
         claims += [judged(own, records=first, **rows) for own in names]
     return claims
-
-
-def in_width(rows: pd.DataFrame) -> dict[str, Any]:
-    """Exponent in n, of which widths, and of how many seeds."""
-    used = exponents.rests_on(rows, "width")
-    slope, sample = exponents.slope(rows, "width"), intervals.seeds(used)
-    return {"estimate": slope, "found": exponents.span(used, "width"), "sample": sample}
 
 
 def by_layer(records: list[Record]) -> dict[str, pd.DataFrame]:
@@ -114,12 +108,11 @@ def rmse_claims(records: dict[str, list[Record]]) -> list[Claim]:
         if not (runs := records.get(experiment)):
             continue
         for line, rows in rmse_rows(runs).groupby(pane.by):
-            used = exponents.rests_on(rows[~rows["saturated"]], pane.x)
+            measured = exponents.measured(rows[~rows["saturated"]], pane.x)
             own, ended = [runs[i] for i in rows.index], bool(rows["ended"].all())
-            found = "; ".join(filter(None, (exponents.span(used, pane.x), ends(rows))))
-            line = {"at": f"{pane.symbol}={line}", "found": found}
-            slope, sample = exponents.slope(used, pane.x), intervals.seeds(used)
-            claims.append(judged(pane.name, slope, own, **line, checkable=ended, sample=sample))
+            measured["found"] = "; ".join(filter(None, (measured["found"], ends(rows))))
+            at = f"{pane.symbol}={line}"
+            claims.append(judged(pane.name, records=own, at=at, checkable=ended, **measured))
     return claims
 
 

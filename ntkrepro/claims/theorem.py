@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ntkrepro.claims import intervals
+from ntkrepro.claims import exponents
 from ntkrepro.claims.claim import Claim, judged
 from ntkrepro.claims.scaling import saturated
 from ntkrepro.records.store import Record
@@ -81,19 +81,13 @@ def networks(records: list[Record]) -> dict[str, list[Record]]:
     return found
 
 
-def exponent(rows: pd.DataFrame, bound: Bound) -> intervals.Estimate:
-    """In n, from the runs that are not saturated."""
-    used = rows[~rows["saturated"]]
-    return intervals.slope(used.assign(value=used[bound.letter]), "width")
-
-
 def claims(records: list[Record]) -> list[Claim]:
     """F3a to F3d, each for every network."""
     out = []
     for name, runs in networks(records).items():
         rows = table(runs)
-        sample = intervals.seeds(rows)
+        rows = rows[~rows["saturated"]]
         for bound in BOUNDS:
-            slope = exponent(rows, bound)
-            out.append(judged(f"F3{bound.letter}", slope, runs, at=name, sample=sample))
+            own = exponents.measured(rows.assign(value=rows[bound.letter]), "width")
+            out.append(judged(f"F3{bound.letter}", records=runs, at=name, **own))
     return out

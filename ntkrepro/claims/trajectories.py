@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ntkrepro.claims import intervals
+from ntkrepro.claims import exponents, intervals
 from ntkrepro.claims.claim import Claim, judged
 from ntkrepro.claims.intervals import SIZE, Estimate, Sample, bootstrap, of_means
 from ntkrepro.records.store import Record
@@ -188,5 +188,4 @@ def wider_deviates_later(records: Records) -> Claim:
         width, seed = record.config["model"]["width"], record.config["seed"]
         rows.append({"width": width, "seed": seed, "value": step})
     frame = pd.DataFrame(rows)
-    slope, sample = intervals.slope(frame, "width"), intervals.seeds(frame)
-    return judged("S5a", slope, records, sample=sample)
+    return judged("S5a", records=records, **exponents.measured(frame, "width"))

@@ -7,7 +7,7 @@ and what Figure 4 claims, asked of this network at this width. Several: RMSE aga
 import numpy as np
 from matplotlib.axes import Axes
 
-from ntkrepro.claims import intervals, trajectories
+from ntkrepro.claims import exponents, trajectories
 from ntkrepro.claims.claim import Claim, judged
 from ntkrepro.figures import panels
 from ntkrepro.figures.catalog import Figure
@@ -68,8 +68,7 @@ def on_the_way(ax: Axes, runs: list[Record]) -> None:
 def falls_with_width(records: dict[str, list[Record]]) -> list[Claim]:
     """The exponent in width of the final test RMSE, below 0 where the paper's theorem holds."""
     rows = tables.final_rmse(records["digits"])
-    slope, sample = intervals.slope(rows, "width"), intervals.seeds(rows)
-    return [judged("width", slope, records["digits"], sample=sample)]
+    return [judged("width", records=records["digits"], **exponents.measured(rows, "width"))]
 
 
 FIGURE = Figure(

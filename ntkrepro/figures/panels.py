@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ntkrepro.claims import intervals
+from ntkrepro.claims import exponents
 from ntkrepro.config.identity import as_dict
 from ntkrepro.config.schema import Experiment
 from ntkrepro.figures.ticks import log
@@ -351,8 +351,8 @@ def power(ax: Axes, x: np.ndarray, anchor: float, exponent: float) -> None:
 
 
 def exponent(rows: pd.DataFrame, x: str) -> str:
-    """n^slope of a power law through the rows' values."""
-    slope = intervals.slope(rows, x).value
+    """n^slope, as claims have it, of a power law through the rows' values."""
+    slope = exponents.slope(rows, x).value
     return "" if np.isnan(slope) else f"$n^{{{slope:.2f}}}$"
 
 
