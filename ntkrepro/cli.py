@@ -353,7 +353,7 @@ def report(words: list[str]) -> None:
 
 
 def reproduce(words: list[str]) -> None:
-    """Run what the report lacks, and report.
+    """Run what the report lacks, and report; of a budget=TIME, what takes no longer.
 
     In one process, as both read the same grids. What fails keeps nothing else from being computed
     or shown.
@@ -362,8 +362,13 @@ def reproduce(words: list[str]) -> None:
     from ntkrepro.sweep.attempt import Attempt
     from ntkrepro.sweep.walk import refuse_missing, walk
 
+    command = ["ntkrepro", "reproduce", *words]
+    times = [word.removeprefix("budget=") for word in words if word.startswith("budget=")]
+    words = [word for word in words if not word.startswith("budget=")]
     runs, code = page.runs(words), 0
-    attempt = Attempt.begin(runs, ["ntkrepro", "reproduce", *words])
+    for text in times[-1:]:
+        runs = within(text, runs)
+    attempt = Attempt.begin(runs, command)
     told = walk(runs, attempt)
     try:
         refuse_missing(runs, attempt, told)
@@ -372,6 +377,19 @@ def reproduce(words: list[str]) -> None:
         code = error.exit_code
     page.report(words)
     sys.exit(code)
+
+
+def within(budget: str, runs: "list[Run]") -> "list[Run]":
+    """Those of the runs without a record that a budget has time for; tells of all that are missing
+    which."""
+    from ntkrepro.plan.budget import choose, seconds_of
+    from ntkrepro.records import store
+
+    seconds = seconds_of(budget)
+    found = list(choose([run for run in runs if not store.is_done(run.path)], seconds))
+    for share in found:
+        print(f"{'left out: ' if share.why else ''}{share}", flush=True)
+    return [run for share in found if not share.why for run in share.runs]
 
 
 def verify(words: list[str], seed: str = "0", minutes: str = "5") -> None:
@@ -501,7 +519,9 @@ COMMANDS = {
         figures, f"FIGURE|{KV}", "draw from records, check the paper's claims", *GRID
     ),
     "report": Command(report, "scale=...", "write results/report/SCALE/ and results/claims.md"),
-    "reproduce": Command(reproduce, "scale=...", "run what the report lacks, and report"),
+    "reproduce": Command(
+        reproduce, "scale=...|budget=8h", "run what the report lacks, in such a time, and report"
+    ),
     "verify": Command(
         verify, "N|scale=...", "compute N stored records again, and compare", "--seed", "--minutes"
     ),

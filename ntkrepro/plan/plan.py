@@ -281,11 +281,17 @@ class Group(NamedTuple):
 
 def groups(runs: list[Run]) -> list[Group]:
     """Each with the plan of its first run. Raises UserError."""
-    alike: dict[str, list[Run]] = {}
+    shared = alike(runs)
+    names = status.labels([some[0] for some in shared], NO_SHAPES)
+    return [Group(names[some[0].id], some, plan(some[0])) for some in shared]
+
+
+def alike(runs: list[Run]) -> list[list[Run]]:
+    """Those that share shapes, together."""
+    found: dict[str, list[Run]] = {}
     for run in runs:
-        alike.setdefault(shape_key(run.experiment), []).append(run)
-    names = status.labels([some[0] for some in alike.values()], NO_SHAPES)
-    return [Group(names[some[0].id], some, plan(some[0])) for some in alike.values()]
+        found.setdefault(shape_key(run.experiment), []).append(run)
+    return list(found.values())
 
 
 def shape_key(experiment: Experiment) -> str:
