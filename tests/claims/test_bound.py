@@ -42,6 +42,20 @@ def run(share, distance, seed=0, steps=(0, 1, 2, 3, 4), lr=0.1, rate=0.5, smalle
     return common.with_values(record, "ntk_empirical", "rmse", "train", exact * share)
 
 
+def test_the_bound_of_a_constant_residual_and_kernel_change():
+    """Eq. S48 without decay: beta r t e^(beta t), beta = eta |Theta_t - Theta_0| / n, r = |g_lin|;
+    the mean loss r^2 / (2 n k), n k = 2."""
+    record, n, r, beta = run([0] * 5, 7.0, smallest=0.0), 2, 3.0, 0.1 * 0.5 * 7
+    for name, value in (("loss", r**2 / (2 * n)), ("rmse", 0.5)):
+        place = ("ntk_empirical", name, "train")
+        record = common.with_values(record, *place, [value] * 5)
+    found, t = bound.sides(record), np.arange(5)
+    assert found["bound"].tolist() == pytest.approx((beta * r * t * np.exp(beta * t)).tolist())
+    assert found["measured"].tolist() == pytest.approx([0.5 * n**0.5] * 5)
+    assert found["time"].tolist() == pytest.approx((0.1 * t).tolist())
+    assert found["distance"].tolist() == [0.0, 7.0, 7.0, 7.0, 7.0]
+
+
 def test_ratios_are_of_the_times_at_which_the_bound_tells_something():
     """eta sigma_t t = 0.1 * 0.5 * 7 t: up to 1 at the first two steps."""
     record = run([0, 0.5, 0.2, 9.0, 0.001], 7.0)
@@ -71,6 +85,7 @@ def test_the_bound_holds_below_1_and_tells_something_above_chance(shares, holds,
     assert [claim.verdict for claim in found] == [holds, tells]
     assert found[0].value == pytest.approx(max(shares) * 1.02**3.5)
     assert found[1].value == pytest.approx(min(shares) * 1.02**3.5)
+    assert [claim.sample for claim in found] == [(8, "networks")] * 2
 
 
 def test_one_network_has_no_interval():

@@ -1,6 +1,7 @@
 """Claims 3a to 3d on small real ensembles; their controls: tests/report/test_controls.py."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ntkrepro.claims import ensembles, mixes
@@ -41,6 +42,60 @@ def test_3c_is_asked_of_networks_that_have_learned(right):
     sick = [mixes.with_values(own, *place, losses) for own in right]
     without = {name for name, verdict in verdicts(sick).items() if verdict == UNCHECKABLE}
     assert without == {"3c drawn", "3c limit"}
+
+
+def test_networks_are_at_their_targets_at_a_hundredth_of_them(right):
+    place = ("network", "loss", "train")
+    count = len(ensembles.select(right[0], *place))
+    for share, learned in ((0.99, True), (1.01, False)):
+        losses = [1.0] * (count - 1) + [share * ensembles.LEARNED**2 / 2]
+        assert ensembles.learned(mixes.with_values(right[0], *place, losses)) is learned
+
+
+def test_every_claim_says_of_how_many_networks_it_is_and_where_it_is_furthest_off(right):
+    for claim in ensembles.claims({"ensemble_drawn": right}):
+        assert claim.sample == (300 * (3 if claim.at == "" else 1), "networks")
+        assert claim.id.startswith("3c") or claim.found.startswith("the largest at step ")
+
+
+def trained(f, alpha=(0.0, 0.5), steps=(0, 4)):
+    """A record of the outputs f [t, members, points] of an ensemble along a path."""
+    rows = [(0, "data", "alpha", i, value) for i, value in enumerate(alpha)]
+    rows += [(t, "ntk_analytic", "mean", 0, 0.0) for t in steps]
+    for t, outputs in zip(steps, f, strict=True):
+        rows += [(t, "network", "output", i, x) for i, x in enumerate(np.ravel(outputs))]
+    frame = pd.DataFrame(rows, columns=["step", "model", "quantity", "index", "value"])
+    frame = frame.assign(time=0.1 * frame["step"], split="path")
+    return store.Record(frame, {"optimizer": {"train": "all"}}, {})
+
+
+def test_trained_networks_have_the_moments_of_their_outputs():
+    f = np.random.default_rng(0).standard_normal((2, 3, 2))
+    found, own = ensembles.moments(trained(f)), ensembles.members(trained(f))
+    assert np.abs(found.mean - f.mean(1)).max() < 1e-15
+    assert (
+        np.abs(found.std - ((f - f.mean(1, keepdims=True)) ** 2).sum(1) ** 0.5 / 2**0.5).max()
+        < 1e-15
+    )
+    assert np.isnan(found.noise)
+    assert (own.networks == f).all()
+    assert (own.alpha.tolist(), own.steps.tolist()) == ([0.0, 0.5], [0, 4])
+
+
+def test_two_networks_have_a_deviation_and_one_has_none():
+    f = np.random.default_rng(0).standard_normal((2, 2, 2))
+    assert np.isfinite(ensembles.moments(trained(f)).std).all()
+    assert np.isnan(ensembles.moments(trained(f[:, :1])).std).all()
+
+
+def test_the_posterior_is_met_at_the_last_step_alone(right):
+    record = right[0]
+    mean, std = ensembles.process(record, "nngp_posterior")
+    steps = len(ensembles.path(record)[1])
+    far = [ensembles.Moments(np.full((steps, 6), x), np.ones((steps, 6)), 0.1) for x in (1e3, -1e3)]
+    for own in far:
+        own.mean[-1], own.std[-1] = mean[-1], std[-1]
+        assert ensembles.from_posterior(own, record).value == 0.0
 
 
 def test_two_widths_have_no_limit(right):

@@ -36,6 +36,7 @@ def run(fraction, loss, largest=(4.0, 4.0, 4.0), away=(), width=64, seed=0, rmse
     [
         (run(0.5, FALLING), Phase.stable),
         (run(0.5, (1.0, 0.5, 0.504)), Phase.stable),  # rounding
+        (run(0.5, (1.0, 0.5, 0.505)), Phase.unsettled),  # no more than 1 %
         (run(0.5, (1.0, 0.5, 0.51)), Phase.unsettled),  # it rises, and no eigenvalue came down
         (run(0.5, (1.0, 1.0, 1.0)), Phase.unsettled),  # it doesn't fall
         (run(2.0, RISING, (4.0, 3.0, 1.9)), Phase.catapult),
@@ -98,6 +99,12 @@ ALL = dict.fromkeys(("F4a", "F4b relu", "F4c", "F4d"), REPRODUCED)
 @pytest.mark.parametrize("above", ["catapult", "divergent"])
 def test_the_claims_hold(above):
     assert verdicts(grid(above)) == ALL
+
+
+def test_each_claim_says_of_how_many_networks_it_is():
+    samples = {claim.id: claim.sample for claim in phases.claims(grid(seeds=4))}
+    whole = dict.fromkeys(("F4a", "F4c", "F4d"), (12, "networks"))
+    assert samples == whole | {"F4b relu": (4, "seeds")}
 
 
 def test_each_claim_fails_by_its_own_rule():

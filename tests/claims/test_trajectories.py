@@ -108,6 +108,35 @@ def test_4d_has_no_verdict_where_no_weight_moves(record):
     assert np.isnan(claim.value)
 
 
+def test_claims_of_one_network_are_of_its_points_and_of_several_of_networks(record):
+    for count, samples in ((1, {"test points", "weights", "points"}), (3, {"networks"})):
+        found = fig4.FIGURE.claims({"fc_cifar": [record] * count})
+        assert {claim.sample.items for claim in found} <= samples, [c.sample for c in found]
+        assert count == 1 or {claim.sample.size for claim in found} == {3}
+
+
+def passing(steps, width, seed=0):
+    """A run that is logged at 0 to 40 and whose deviation passes 10 % at one of them, or never."""
+    rows = [
+        (step, 0.1 * step, *name, 0, value)
+        for step in range(0, 50, 10)
+        for name, value in (
+            (("ntk_empirical", "rmse", "test"), 0.1 if step >= steps else 0.0999),
+            (("network", "output_rms", "test"), 1.0),
+        )
+    ]
+    columns = ["step", "time", "model", "quantity", "split", "index", "value"]
+    config = {"model": {"width": width, "depth": 1}, "data": {"train": 2}, "seed": seed}
+    return store.Record(pd.DataFrame(rows, columns=columns), config, {})
+
+
+def test_s5a_is_of_the_first_step_at_a_tenth_and_of_the_last_where_there_is_none():
+    runs = [passing(s, n, seed) for s, n in ((10, 1), (20, 2), (99, 4)) for seed in (0, 1)]
+    claim = trajectories.wider_deviates_later(runs)
+    assert claim.value == pytest.approx(1)  # 10, 20, 40
+    assert claim.sample == (2, "seeds")
+
+
 def test_a_trained_linearization_goes_before_the_kernels(record):
     exact = record.rows[record.rows["model"] == "network"].assign(model="linearized")
     found = check(record._replace(rows=pd.concat([record.rows, exact])))
