@@ -11,6 +11,7 @@ from ntkrepro.records.store import Record
 BANDS = (("ntk_analytic", "NTK-GP (Eq. 15, 16)", "C0"), ("nngp", "NNGP (Eq. S30, S31)", "C1"))
 NOTE = "Bands and dotted lines: mean ± 2 standard deviations"
 BARS = "Bars: 95 % intervals; ringed: the limit 1/n = 0; grey: as near to the one as to the other"
+NETWORKS = {"drawn_ensemble": "linearized networks, drawn"}  # program -> what isn't trained
 WHAT = {"all": "all layers trained", "readout": "readout trained alone"}
 
 
@@ -41,7 +42,8 @@ def along_the_path(
 ) -> tuple[panels.Picture, list[Axes]]:
     """A pane for each step, still empty, and so many more."""
     _, steps = ensembles.path(record)
-    title = f"{name}: {record.config['samples']} networks, {panels.data_set(record)}"
+    networks = NETWORKS.get(record.config["program"], "networks")
+    title = f"{name}: {record.config['samples']} {networks}, {panels.data_set(record)}"
     title = f"{title}, {panels.loss(record)}, {panels.settings(record)}"
     figure, axes = panels.panes(len(steps) + further, title, note)
     for step, ax in zip(steps, axes, strict=False):
