@@ -45,6 +45,19 @@ def none_of_its_own(records: "dict[str, list[Record]]") -> "list[Claim]":
     return []
 
 
+class Reading(NamedTuple):
+    """What was read by eye off the authors' poster, and the number of the records there."""
+
+    what: str
+    poster: str
+    ours: str
+
+
+def of_no_poster(records: "dict[str, list[Record]]") -> "list[Reading]":
+    """Of a figure that isn't on it."""
+    return []
+
+
 class Figure(NamedTuple):
     """A figure from the records of `experiments`, each with the keys that tell its runs apart.
 
@@ -55,7 +68,8 @@ class Figure(NamedTuple):
     `any_run`: of whatever experiment. `diverged`: with models that did.
 
     title: one sentence. For the report: `paper`, what the paper says of it; `alt`, what there is to
-    be seen; `poster`, what the authors' poster reads at the paper's scale. panes: each experiment
+    be seen; `poster`, readings of the authors' poster beside what the records have there. panes:
+    each experiment
     has its own pane and claims, so that any one of them is enough to draw.
     """
 
@@ -65,7 +79,7 @@ class Figure(NamedTuple):
     claims: "Callable[[dict[str, list[Record]]], list[Claim]]" = none_of_its_own
     paper: str = ""
     alt: str = ""
-    poster: str = ""
+    poster: "Callable[[dict[str, list[Record]]], list[Reading]]" = of_no_poster
     panes: bool = False
     follows: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()

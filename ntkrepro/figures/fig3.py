@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 
 from ntkrepro.claims import ensembles
 from ntkrepro.figures import panels
-from ntkrepro.figures.catalog import Figure
+from ntkrepro.figures.catalog import Figure, Reading
 from ntkrepro.records.store import Record
 
 BANDS = (("ntk_analytic", "NTK-GP (Eq. 15, 16)", "C0"), ("nngp", "NNGP (Eq. S30, S31)", "C1"))
@@ -83,6 +83,31 @@ def distances(ax: Axes, records: list[Record], title: str) -> None:
     ax.set_ylim(bottom=0)
 
 
+def poster(records: dict[str, list[Record]]) -> list[Reading]:
+    """Of other images than ours, which the paper doesn't name."""
+    runs = records.get("ensemble") or records.get("ensemble_drawn") or []
+    found = []
+    for record in [trained(runs)] if runs else []:
+        alphas, steps = ensembles.path(record)
+        for name, step, alpha, text in POSTER:
+            t, i = np.searchsorted(steps, step), np.abs(alphas - alpha).argmin()
+            parts = [ensembles.moments(record)[:2], ensembles.process(record, name)]
+            networks, process = (f"{mean[t, i]:.3g} ± {2 * std[t, i]:.3g}" for mean, std in parts)
+            beside = f"; the networks {networks}" if name == "ntk_analytic" else ""
+            label = f"{LABELS[name]}, step {step}, α={alpha:g}"
+            found.append(Reading(label, text, process + beside))
+    return found
+
+
+POSTER = (  # process, step, alpha, reading: the mean, or with ± 2 standard deviations
+    ("ntk_analytic", 16, 0.0, "0.205"),
+    ("ntk_analytic", 16, 1.0, "-0.33"),
+    ("ntk_analytic", 256, -2.0, "1.02 ± 0.555"),
+    ("ntk_analytic", 65536, -2.0, "1.04 ± 0.54"),
+    ("nngp", 65536, -2.0, "1.19 ± 0.535"),
+)
+LABELS = {name: label for name, label, _ in BANDS}
+
 FIGURE = Figure(
     title=(
         "Figure 3: mean and two standard deviations of trained networks, and two Gaussian processes"
@@ -107,8 +132,5 @@ FIGURE = Figure(
         "pinched together at the two train points late in training. Then two panes: distances of "
         "drawn ensembles from both processes against 1/n, with bars."
     ),
-    poster=(
-        "NTK: step 16, mean 0.205 at alpha=0 and -0.33 at alpha=1; step 256, 1.02 ± 0.555 at "
-        "alpha=-2; step 65,536, 1.04 ± 0.54 there. NNGP: 1.19 ± 0.535 at alpha=-2."
-    ),
+    poster=poster,
 )

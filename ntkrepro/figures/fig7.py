@@ -3,9 +3,10 @@
 from ntkrepro.claims import trajectories
 from ntkrepro.claims.claim import Claim
 from ntkrepro.figures import panels
-from ntkrepro.figures.catalog import Figure
+from ntkrepro.figures.catalog import Figure, Reading
 from ntkrepro.figures.ticks import log
 from ntkrepro.records.store import Record
+from ntkrepro.records.tables import linear_model, series
 
 
 def draw(records: dict[str, list[Record]]) -> panels.Picture:
@@ -37,6 +38,34 @@ def claims(records: dict[str, list[Record]]) -> list[Claim]:
     ]
 
 
+def poster(records: dict[str, list[Record]]) -> list[Reading]:
+    """Of the first network, at the logged steps nearest to those of the poster."""
+    record = records["wrn_cifar"][0]
+    found = []
+    for model, quantity, split, step, text in POSTER:
+        name = "network" if model == "network" else linear_model(record)
+        line = series(record, name, quantity, split)
+        own = line.iloc[-1 if step == END else (line["step"] - step).abs().argmin()]
+        when = "end" if step == END else f"step {step}"
+        ours = f"{own['value']:.3g} at step {own['step']:g}"
+        found.append(Reading(f"{split} {quantity}, {model}, {when}", text, ours))
+    return found
+
+
+END = -1  # the last step
+POSTER = (  # model, quantity, split, step, reading
+    *(("network", "loss", "train", *own) for own in ((0, "0.113"), (7, "0.052"), (13, "0.065"))),
+    ("network", "loss", "train", 30, "0.045"),
+    ("network", "loss", "train", END, "0.019"),
+    ("network", "loss", "test", END, "0.026"),
+    ("linearized", "loss", "train", END, "0.026"),
+    ("linearized", "loss", "test", END, "0.031"),
+    ("network", "accuracy", "train", END, "0.87"),
+    ("network", "accuracy", "test", END, "0.72"),
+    ("linearized", "accuracy", "train", END, "about 0.74"),
+    ("linearized", "accuracy", "test", END, "about 0.64"),
+)
+
 FIGURE = Figure(
     title="Figure 7: a wide residual network and its linearization, minibatches with momentum, MSE",
     experiments={"wrn_cifar": ("seed",)},
@@ -52,9 +81,5 @@ FIGURE = Figure(
         "Four panes over the step on a log axis, network solid and linearization dashed: outputs "
         "of train points, outputs of test points, loss and accuracy on both."
     ),
-    poster=(
-        "Loss 0.113 → 0.052 (step 7) → 0.065 (13) → 0.045 (30). At the end, train / test: loss of "
-        "the network 0.019 / 0.026, linearized 0.026 / 0.031; accuracy of the network 0.87 / 0.72, "
-        "linearized about 0.74 / 0.64."
-    ),
+    poster=poster,
 )

@@ -13,7 +13,7 @@ from ntkrepro.config.compose import compose
 from ntkrepro.config.identity import Run
 from ntkrepro.errors import UserError
 from ntkrepro.figures import fits, gather, save
-from ntkrepro.figures.catalog import FIGURES, OURS, figure
+from ntkrepro.figures.catalog import FIGURES, OURS, Reading, figure
 from ntkrepro.figures.gather import Gathered
 from ntkrepro.figures.save import span
 from ntkrepro.files import atomic
@@ -46,6 +46,7 @@ class Section(NamedTuple):
     """What the page shows of a figure besides its claims."""
 
     picture: str  # a data URI
+    poster: list[Reading]  # at the paper's numbers
     settings: list[tuple[Choice, str]]  # with the values in these runs
     provenance: dict[str, list[str]]
 
@@ -98,7 +99,8 @@ def of_all(own: Reported, overrides: Sequence[str]) -> list[Reported]:
 def section(shown: Gathered, folder: Path, scale: str) -> Section:
     png = save.picture(shown, save.path(folder, scale, shown.name)).read_bytes()
     uri = f"data:image/png;base64,{b64encode(png).decode()}"
-    return Section(uri, settings(shown), provenance(shown))
+    readings = shown.figure.poster(shown.records) if scale == "paper" else []
+    return Section(uri, readings, settings(shown), provenance(shown))
 
 
 def settings(shown: Gathered) -> list[tuple[Choice, str]]:

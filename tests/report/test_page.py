@@ -16,7 +16,7 @@ from ntkrepro.claims.criterion import at_least
 from ntkrepro.config.compose import expand
 from ntkrepro.errors import UserError
 from ntkrepro.figures import fig1, gather, save
-from ntkrepro.figures.catalog import figure
+from ntkrepro.figures.catalog import Reading, figure
 from ntkrepro.records import store
 from ntkrepro.report import outcome, page
 from tests.claims.common import made
@@ -197,11 +197,12 @@ def test_claims_of_every_scale_with_records_have_a_table(embedded, tmp_path, cap
 def test_a_poster_reading_stands_at_the_papers_scale_alone(embedded, tmp_path):
     """Of records that pass for the paper's."""
     (shown,) = gather.gather(["S3"], embedded)
-    read = replace(shown, figure=shown.figure._replace(poster="Slope: a half."))
+    found = lambda records: [Reading("slope", "about a half", f"{len(records)} experiment")]  # noqa: E731
+    read = replace(shown, figure=shown.figure._replace(poster=found))
     for scale in ("paper", "laptop"):
         own = outcome.reported(scale, [read])
         text = Parsed(page.html(own, [own], tmp_path, [f"scale={scale}"])).text["figure-S3"]
-        assert ("Slope: a half." in text) == (scale == "paper")
+        assert ("slope about a half 1 experiment" in text) == (scale == "paper")
 
 
 @pytest.mark.slow
