@@ -9,7 +9,8 @@ keys.
 import sys
 from pathlib import Path
 
-from ntkrepro.claims.claim import FAILED, INCONCLUSIVE
+from ntkrepro.claims.claim import FAILED, INCONCLUSIVE, VERDICTS, Claim
+from ntkrepro.claims.contracts import Contract
 from ntkrepro.config.catalog import experiments
 from ntkrepro.config.keys import KEYS, told
 from ntkrepro.figures.gather import gather
@@ -18,14 +19,15 @@ from ntkrepro.report.markdown import SIGNS, opening, row, table
 from ntkrepro.report.marks import choices
 
 ROOT = Path(__file__).parents[1]
+SCALES, ODD = ("paper", "laptop"), (FAILED, INCONCLUSIVE)
 
 
 def main() -> None:
-    stale = [path for path, text in pages().items() if read(path) != text]
+    stale = {path: text for path, text in pages().items() if read(path) != text}
     if "--check" in sys.argv:
         sys.exit("\n".join(f"{path.name} is stale: scripts/write_docs.py" for path in stale) or 0)
-    for path in stale:
-        path.write_text(pages()[path])
+    for path, text in stale.items():
+        path.write_text(text)
         print(f"wrote {path.relative_to(ROOT)}")
 
 
@@ -51,22 +53,33 @@ def reported() -> list[outcome.Reported]:
 
 
 def exceptions(scales: list[outcome.Reported]) -> list[str]:
-    """A line for each claim that isn't reproduced at some scale, and its numbers at both."""
-    found: dict[tuple[str, str], dict[str, str]] = {}
-    odd: set[tuple[str, str]] = set()
+    """A line for each contract of which a claim isn't reproduced at some scale."""
+    found: dict[Contract, dict[str, list[Claim]]] = {}
     for own in scales:
-        for claim, shown in own.claims.items():
-            key = claim.id, shown.name
-            odd |= {key} if claim.verdict in (FAILED, INCONCLUSIVE) else set()
-            line = found.setdefault(key, {"": claim.contract.measures})
-            line[own.scale] = f"{SIGNS[claim.verdict]} {claim.value:.3g} ({claim.threshold})"
-    names = ("paper", "laptop")
+        for claim in own.claims:
+            found.setdefault(claim.contract, {}).setdefault(own.scale, []).append(claim)
     rows = (
-        (*key, line[""], *(line.get(scale, "") for scale in names))
-        for key, line in sorted(found.items(), key=lambda item: page.NAMES.index(item[0][1]))
-        if key in odd
+        (
+            contract.id,
+            contract.figure,
+            f"{contract.measures} ({contract.criterion.text})",
+            *(verdicts(by.get(scale, [])) for scale in SCALES),
+        )
+        for contract, by in sorted(found.items(), key=lambda item: page.NAMES.index(item[0].figure))
+        if any(claim.verdict in ODD for claims in by.values() for claim in claims)
     )
-    return table(("claim", "figure", "statement", *(f"{name} scale" for name in names)), rows)
+    return table(("claim", "figure", "statement", *(f"{name} scale" for name in SCALES)), rows)
+
+
+def verdicts(claims: list[Claim]) -> str:
+    """Those that aren't reproduced with their numbers, the others by their count."""
+    told = []
+    for verdict in VERDICTS:
+        own = [claim for claim in claims if claim.verdict == verdict]
+        alone = verdict in ODD or len(claims) == 1
+        names = ", ".join(f"{claim.at} {claim.value:.3g}".strip() for claim in own)
+        told += [f"{SIGNS[verdict]} {names if alone else f'× {len(own)}'}"] if own else []
+    return "; ".join(told)
 
 
 def open_numbers() -> str:

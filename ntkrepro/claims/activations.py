@@ -158,7 +158,13 @@ def change_claims(records: list[Record]) -> list[Claim]:
 
 
 def change_lines(activation: str, kind: str, rows: pd.DataFrame) -> Iterator[Line]:
-    own = exponents.whole_seeds(least(rows, "depth", "train"), ["width"])
+    own = of_every_width(rows)
     for name, kernel in (("2b", "ntk"), ("2c", "nngp")):
         found = exponents.slope(own.assign(value=own[kernel]), "width")
         yield Line((f"{name} {kind}",), activation, own, found)
+
+
+def of_every_width(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of the least depth and |D|, the seeds that have every width: further seeds of wide networks
+    alone would leave those widths alone in an exponent."""
+    return exponents.whole_seeds(least(rows, "depth", "train"), ["width"])

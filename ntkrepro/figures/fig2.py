@@ -90,7 +90,8 @@ def by_activation(ax: Axes, runs: list[Record]) -> None:
         ):
             values = own.assign(value=own[kernel])
             line = panels.mean_over_seeds(values, "width")
-            label = f"{activation} ${name}$  {panels.exponent(values, 'width')}"
+            power = panels.exponent(activations.of_every_width(values), "width")
+            label = f"{activation} ${name}$  {power}"
             ax.plot(line.index, line["mean"], style, ms=3, color=f"C{i}", label=label)
     data = runs[0].config["data"]
     panels.log_log(
