@@ -8,13 +8,12 @@ from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
-
-mpl.use("agg")
-import matplotlib.pyplot as plt
+import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Picture
 from matplotlib.lines import Line2D
 from PIL import Image
@@ -66,9 +65,11 @@ def grid(
     note: what its lines, bands and bars are, for the caption below it. legends: how many columns
     have one beside them.
     """
-    plt.style.use(STYLE)
+    mpl.style.use(STYLE)
     size = (3.4 * columns + 1.4 * legends, height * rows)
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    figure = Picture(figsize=size)  # without pyplot, whose backend is the caller's own
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False)
     figure.suptitle(wrapped(figure, title, 12), fontsize=10)
     figure.supxlabel(note)
     return figure, axes
@@ -124,7 +125,6 @@ def save(figure: Picture, target: Path, about: dict[str, str]) -> None:
         picture.save(file, "png", optimize=True, pnginfo=told)
     with atomic(target.with_name(f"{target.name}.pdf")) as file:
         figure.savefig(file, format="pdf", metadata={"CreationDate": None})
-    plt.close(figure)
 
 
 def about(png: Path) -> dict[str, str]:
@@ -388,7 +388,7 @@ def line_in_width(ax: Axes, rows: pd.DataFrame, name: str, colour: Any) -> None:
 
 def shades(count: int) -> np.ndarray:
     """So many colours from dark to light, for what has an order."""
-    return plt.get_cmap("viridis")(np.linspace(0, 0.9, count))
+    return mpl.colormaps["viridis"](np.linspace(0, 0.9, count))
 
 
 def kernel_error(ax: Axes, records: list[Record], kernel: str, layers: int) -> None:

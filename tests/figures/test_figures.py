@@ -8,7 +8,7 @@ from ntkrepro.claims.claim import UNCHECKABLE, VERDICTS
 from ntkrepro.claims.criterion import below
 from ntkrepro.config.compose import compose, expand
 from ntkrepro.errors import RunFailed, UserError
-from ntkrepro.figures import gather, panels, save
+from ntkrepro.figures import gather, save
 from ntkrepro.figures.catalog import FIGURES, figure
 from ntkrepro.programs.run import compute
 from ntkrepro.records import store, tables
@@ -85,7 +85,6 @@ def test_every_pane_of_a_figure_shows_something(name, needed):
         shown = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines])
         assert np.isfinite(shown).all(), ax.get_title()
         assert np.ptp(shown) > 0, ax.get_title()
-    panels.plt.close(picture)
 
 
 @every_figure
