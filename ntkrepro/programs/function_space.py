@@ -1,7 +1,6 @@
 """The linearized side without training: kernels of a setup and the dynamics they give.
 
-Which of them depends on the config: closed forms for full batches on mse, the recursion in function
-space for minibatches and cross entropy, and Dopri5 for the flow of what has no closed form.
+Which dynamics follow depends on the config (predict.py).
 """
 
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from ntkrepro.errors import UserError
 from ntkrepro.networks import architectures, functions
 from ntkrepro.programs import failures
 from ntkrepro.programs.setup import Setup
-from ntkrepro.theory import dynamics, flow
+from ntkrepro.theory import dynamics, flow, predict
 from ntkrepro.theory.kernels import analytic, batchnorm, empirical
 from ntkrepro.theory.kernels.analytic import ANALYTIC
 from ntkrepro.training import measure
@@ -95,20 +94,17 @@ def trajectory(setup: Setup, theta: TangentKernel, with_weights: bool) -> Trajec
 
 def coefficients(setup: Setup, theta: TangentKernel, f0: np.ndarray) -> np.ndarray:
     """c_t [t, n, k] of dynamics.py at every logged step."""
-    experiment, opt, y = setup.experiment, setup.experiment.optimizer, setup.dataset.y_train
-    name, lr = experiment.loss.name.name, setup.lr * experiment.loss.scale
-    loss, continuous = setup.loss, experiment.linearized.flow
-    if loss.quadratic and setup.schedule is None:
-        rate = setup.lr * setup.rate
-        return dynamics.coefficients(
-            theta.spectrum, f0 - y, setup.steps, rate, continuous, opt.momentum
-        )
-    if continuous:
-        operator = flow.dense(theta.train_train)
-        return flow.coefficients(operator, f0, y, name, setup.steps, lr, opt.momentum)
-    return dynamics.recursion(
-        theta.train_train, f0, y, loss.gradient, setup.steps, lr, opt.momentum, setup.schedule
+    experiment = setup.experiment
+    by = predict.Descent(
+        setup.lr,
+        experiment.loss.name.name,
+        experiment.optimizer.momentum,
+        experiment.linearized.flow,
+        experiment.loss.scale,
+        setup.schedule,
     )
+    y, steps = setup.dataset.y_train, setup.steps
+    return predict.coefficients(theta.train_train, theta.spectrum, f0, y, steps, by)
 
 
 def matrix_free(setup: Setup) -> Trajectory:
