@@ -196,22 +196,14 @@ def show_config(words: list[str], multirun: str, cfg: str, package: str, resolve
 
 def launch(runs: "list[Run]", hydra: list[str], job: "Job") -> None:
     """`workers` processes by Hydra's launcher: one job each, all of them walk the same grid."""
+    from ntkrepro.config.words import quoted
+
     first = runs[0].experiment
     jobs = ",".join(str(i + 1) for i in range(first.workers))
     with signals.forwarded():
         hydra_main(
             ["--multirun", f"workers={jobs}", f"results={quoted(first.results)}", *hydra], job
         )
-
-
-def quoted(text: str) -> str:
-    """In Hydra's grammar, where it is no interpolation either."""
-    import re
-
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    plain = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
-    return QuotedString(plain, Quote.single).with_quotes()
 
 
 def worker(
@@ -396,6 +388,7 @@ def verify(words: list[str], seed: str = "0", minutes: str = "5") -> None:
     """Compute some of the report's records again, and compare: exit code 1 where one differs."""
     from rich.console import Console
 
+    from ntkrepro.config.words import quoted
     from ntkrepro.report import page
     from ntkrepro.sweep import verify as checks
 

@@ -5,7 +5,7 @@ What a file declares is looked at before anything of it is unpacked: it may be d
 
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from math import prod
@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 from numpy.lib import format as npy
 
+from ntkrepro.config import held
 from ntkrepro.config.digests import regular
 from ntkrepro.errors import UserError, first_line
 
@@ -37,9 +38,20 @@ class Arrays(NamedTuple):
 
 def read(path: str) -> Arrays:
     """The arrays of a file. Raises UserError, naming the array, where they can't be meant."""
+    if own := held.find("data.path", path):
+        return given(path, own.value)
     regular("data.path", path)
     with opened(path) as (file, _):
         return Arrays(*(numbers(path, name, unpack(file, name)) for name in Arrays._fields))
+
+
+def given(path: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
+    """Those of a caller in memory, which are asked for what a file is. Raises UserError."""
+    says = {name: Declared(arrays[name].shape, arrays[name].dtype) for name in Arrays._fields}
+    for name, about in says.items():
+        refuse_kind(path, name, about)
+    refuse_shapes(path, says)
+    return Arrays(*(numbers(path, name, arrays[name]) for name in Arrays._fields))
 
 
 def counts(path: str) -> dict[str, tuple[int, int]]:
@@ -47,6 +59,9 @@ def counts(path: str) -> dict[str, tuple[int, int]]:
 
     Raises UserError as `read` does, of what the arrays say of themselves and of the classes.
     """
+    if held.find("data.path", path):
+        arrays = read(path)
+        return counted(arrays.y_train, arrays.y_test)
     about = regular("data.path", path)
     return _counts(path, about.st_size, about.st_mtime_ns)
 
@@ -57,7 +72,14 @@ def _counts(path: str, size: int, changed: int) -> dict[str, tuple[int, int]]:
     with opened(path) as (file, arrays):
         if arrays["y_train"].dtype.kind == "f":
             return {"": (arrays["y_train"].shape[0], arrays["y_test"].shape[0])}
-        train, test = (Counter(numbers(path, y, unpack(file, y)).tolist()) for y in Y)
+        return counted(*(numbers(path, y, unpack(file, y)) for y in Y))
+
+
+def counted(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, tuple[int, int]]:
+    """Examples of each class in train and in test, or of ""."""
+    if y_train.dtype.kind == "f":
+        return {"": (len(y_train), len(y_test))}
+    train, test = (Counter(y.tolist()) for y in (y_train, y_test))
     return {str(label): (train[label], test[label]) for label in sorted(train | test)}
 
 
@@ -99,13 +121,18 @@ def declared(path: str, file: zipfile.ZipFile, name: str) -> Declared:
     with file.open(f"{name}.npy") as member:
         found = Declared(*header(member))
         there = file.getinfo(f"{name}.npy").file_size - member.tell()
-    if found.dtype.kind not in "biuf":
-        raise refused(path, f"{name} is {found.dtype}: must be of numbers")
+    refuse_kind(path, name, found)
     if there != prod(found.shape) * found.dtype.itemsize:
         raise refused(path, f"{name} says {found} and has {there} bytes: damaged")
-    if not there:
-        raise refused(path, f"{name} is {found}: must not be empty")
     return found
+
+
+def refuse_kind(path: str, name: str, found: Declared) -> None:
+    """Raises UserError for what is no array of numbers, or an empty one."""
+    if found.dtype.kind not in "biuf":
+        raise refused(path, f"{name} is {found.dtype}: must be of numbers")
+    if not prod(found.shape):
+        raise refused(path, f"{name} is {found}: must not be empty")
 
 
 def refuse_shapes(path: str, arrays: dict[str, Declared]) -> None:
@@ -161,4 +188,4 @@ def refuse_split(path: str, split: str, x: Declared, y: Declared) -> None:
 
 
 def refused(path: str, why: str) -> UserError:
-    return UserError(f"data.path={path}: {why}")
+    return UserError(f"{held.told('data.path', path)}: {why}")

@@ -1,5 +1,6 @@
 """The words of a command line, KEY=VALUE in Hydra's grammar: read one by one, or refused."""
 
+import re
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
@@ -19,7 +20,7 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from ntkrepro.config.catalog import experiments
-from ntkrepro.config.keys import KEYS
+from ntkrepro.config.keys import KEYS, written
 from ntkrepro.config.schema import Experiment, Scale
 from ntkrepro.errors import UserError, first_line, nearest
 
@@ -179,6 +180,19 @@ def _reads_as(text: str, value: str) -> bool:
         return OverridesParser.create().parse_override(text).value() == value
     except HydraException:
         return False
+
+
+def quoted(text: str) -> str:
+    """In Hydra's grammar, where it is no interpolation either."""
+    plain = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    return QuotedString(plain, Quote.single).with_quotes()
+
+
+def text_of(value: Any) -> str:
+    """A value of Python's as it stands on a command line."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(text_of, value))}]"
+    return quoted(value) if isinstance(value, str) else str(written(value))
 
 
 def refuse_sweeps(words: list[Word]) -> None:

@@ -7,10 +7,12 @@ from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any, ClassVar
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
 
+from ntkrepro.config import held
 from ntkrepro.config.schema import Model
 from ntkrepro.errors import UserError, first_line, nearest
 from ntkrepro.networks.layers import ACTIVATIONS
@@ -75,7 +77,9 @@ LOADED: dict[str, str | None] = {}  # a module's digest when it was imported
 
 
 def load(factory: str, digest: str | None) -> Any:
-    """The object that MODULE:NAME names."""
+    """The object that MODULE:NAME names, or a caller's own in memory."""
+    if own := held.find("model.factory", factory):
+        return own.value
     module, _, name = factory.partition(":")
     if LOADED.setdefault(module, digest) != digest:
         what = f"{module}, or one of model.files,"
@@ -116,6 +120,7 @@ def _build(factory: str, target: Any, keywords: Any, like: Any, k: int) -> Custo
     """Cached: runs that differ in seed, say, share their compiled programs."""
     net = call(factory, "calling it", partial(target, **dict(keywords)))
     start, forward = pair(factory, net)
+    forward = partial(columns, forward)
     key, x = jax.random.key(0), jax.random.normal(jax.random.key(1), (2, *like[0]), like[1])
     params = call(factory, "its init", partial(jax.eval_shape, start, key, x))
     names, tree = paths(factory, params)
@@ -125,7 +130,8 @@ def _build(factory: str, target: Any, keywords: Any, like: Any, k: int) -> Custo
     jaxpr, f = call(factory, "its apply", trace, f"; {ALONE}")
     if getattr(f, "shape", None) != (len(x), k):
         what = list(f.shape) if hasattr(f, "shape") else jax.tree.structure(f)
-        raise refused(factory, f"outputs for {len(x)} examples are {what}: must be {[len(x), k]}")
+        wanted = f"must be {[len(x), k]}, an output for each class, or column of targets"
+        raise refused(factory, f"outputs for {len(x)} examples are {what}: {wanted}")
     for found in (f"outputs are {f.dtype}", *(f"computes in {d}" for d in narrowed(jaxpr.jaxpr))):
         if found != f"outputs are {x.dtype}":
             why = f"must be {x.dtype}, as its inputs are; leave its dtype out"
@@ -151,15 +157,38 @@ def pair(factory: str, net: Any) -> tuple[Callable, Callable]:
         raise refused(
             factory, f"returned {net!r:.60}: must be a Flax Linen module or (init, apply)"
         )
+    if not isinstance(net, nn.Module):
+        return net.init, net.apply
 
     def start(key: jax.Array, x: jax.Array) -> Any:
-        variables = net.init(key, x)
-        state = sorted(set(variables) - {"params", *SOWN})
-        if state:
-            raise refused(factory, f"keeps state in {', '.join(state)}; {ALONE}")
-        return variables.get("params", {})
+        return parameters(factory, net.init(key, x))
 
     return start, lambda params, x: net.apply({"params": params}, x)
+
+
+def parameters(factory: str, variables: Mapping[str, Any]) -> Any:
+    """Those among a Flax module's variables, which must have no state."""
+    state = sorted(set(variables) - {"params", *SOWN})
+    if state:
+        raise refused(factory, f"keeps state in {', '.join(state)}; {ALONE}")
+    return variables.get("params", {})
+
+
+def starting(factory: str, net: Any, params0: Any) -> tuple[Callable, Callable]:
+    """`pair` of a network that starts at params0, whatever the key; `net` may be its apply alone.
+
+    Of a Flax module params0 are its variables, or the parameters among them.
+    """
+    forward = pair(factory, net)[1] if isinstance(net, tuple) or hasattr(net, "apply") else net
+    flax = isinstance(net, nn.Module) and "params" in params0
+    theta = parameters(factory, params0) if flax else params0
+    return (lambda key, x: theta), forward
+
+
+def columns(forward: Callable, params: Any, x: jax.Array) -> Any:
+    """Outputs [n, k] of f(params, x), whose one output may be [n]."""
+    f = forward(params, x)
+    return f[:, None] if getattr(f, "ndim", None) == 1 else f
 
 
 def paths(factory: str, params: Any) -> tuple[tuple[str, ...], Any]:
@@ -197,8 +226,9 @@ def call(factory: str, what: str, function: Callable[[], Any], needs: str = "") 
         raise
     except Exception as error:
         told = f"{what} raised {type(error).__name__}: {first_line(error)}{needs}"
-        raise refused(factory, f"{told}; HYDRA_FULL_ERROR=1 shows where") from error
+        shows = "" if held.find("model.factory", factory) else "; HYDRA_FULL_ERROR=1 shows where"
+        raise refused(factory, f"{told}{shows}") from error
 
 
 def refused(factory: str, why: str) -> UserError:
-    return UserError(f"model.factory={factory}: {why}")
+    return UserError(f"{held.told('model.factory', factory)}: {why}")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ntkrepro.config import held
 from ntkrepro.config.rules import gradient_descent
 from ntkrepro.config.schema import Experiment, Precision, Program
 from ntkrepro.errors import RunFailed, UserError
@@ -55,7 +56,7 @@ def mend(experiment: Experiment, size: float) -> str:
     """What makes outputs and kernels at initialization too large, for inputs of this size."""
     model, inputs = experiment.model, f"(inputs up to {size:.3g})"
     if model.factory:
-        return f"mend model.factory={model.factory}, or the data {inputs}"
+        return f"mend {held.told('model.factory', model.factory)}, or the data {inputs}"
     keys = ", ".join(f"model.{key}={getattr(model, key):g}" for key in ("w_var", "b_var", "depth"))
     further = {Precision.float32: "; precision=float64 reaches further", Precision.float64: ""}
     return f"lower {keys}, or scale the data {inputs}{further[experiment.precision]}"

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from ntkrepro.cli import COMMANDS, quoted
+from ntkrepro.cli import COMMANDS
 from ntkrepro.config.catalog import experiments
 from ntkrepro.config.schema import DataSet
+from ntkrepro.config.words import quoted
 from ntkrepro.figures.catalog import FIGURES
 from tests.conftest import COMMAND, TINY
 
