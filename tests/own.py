@@ -6,7 +6,7 @@ NETS = '''
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from ntkrepro.models import FC
+from ntkrepro.networks.architectures import FC
 
 def flat(x):
     return x.reshape(len(x), -1)

@@ -21,7 +21,7 @@ FLOORS = [  # from the bottom: what is on one imports from those below it alone
     {"files"},
     {"config"},
     {"data", "networks"},
-    {"theory", "models"},  # models: the networks' old address
+    {"theory"},
     {"records", "training"},
     {"claims", "programs"},
     {"figures", "sweep"},
