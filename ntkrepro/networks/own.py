@@ -191,6 +191,18 @@ def columns(forward: Callable, params: Any, x: jax.Array) -> Any:
     return f[:, None] if getattr(f, "ndim", None) == 1 else f
 
 
+def real(params0: Any) -> Any:
+    """A caller's own parameters as JAX's arrays. Raises UserError for what are no real numbers."""
+    try:
+        params = jax.tree.map(jnp.asarray, params0)
+    except (TypeError, ValueError) as error:
+        told = f"must be a pytree of arrays of real numbers ({first_line(error)})"
+        raise UserError(f"params0: {told}") from error
+    with held.holding({"model.factory": held.Held("params0", None, "", "params0")}):
+        paths("params0", params)
+    return params
+
+
 def paths(factory: str, params: Any) -> tuple[tuple[str, ...], Any]:
     """A name for every array of the parameters, and their structure."""
     leaves, tree = jax.tree.flatten_with_path(params)

@@ -1,5 +1,9 @@
 """What records hold, as tables: one quantity over time, or over the runs of a sweep."""
 
+import json
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from ntkrepro.errors import UserError
@@ -107,3 +111,25 @@ def endings(records: list[Record]) -> pd.DataFrame:
         size = series(record, "network", "output_rms", "test")["value"].iloc[-1]
         rows.append({"loss": last["value"], "ended": done, "size": size})
     return pd.DataFrame(rows)
+
+
+def about(record: Record) -> dict[str, Any]:
+    """run (its id), lr and every key of its config, dotted; lists in JSON."""
+    found: dict[str, Any] = {"run": record.id, "lr": record.lr}
+    for key, value in record.config.items():
+        own = value.items() if isinstance(value, dict) else [("", value)]
+        found |= {f"{key}.{name}".rstrip("."): part for name, part in own}
+    return {k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in found.items()}
+
+
+def with_configs(configs: list[dict[str, Any]], frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of all frames, each with what `about` says of its record as columns."""
+    owner = np.repeat(np.arange(len(frames)), list(map(len, frames)))
+    table = pd.DataFrame(configs)
+    for name in table.select_dtypes(["object", "string"]):
+        table[name] = table[name].astype("category")  # a byte or two a row
+    rows = pd.concat(frames, ignore_index=True)
+    for name in ("model", "quantity", "split"):
+        rows[name] = rows[name].astype("category")
+    columns = table.iloc[owner].reset_index(drop=True)
+    return pd.concat([columns[["run"]], rows, columns.drop(columns="run")], axis=1)

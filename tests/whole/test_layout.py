@@ -26,7 +26,7 @@ FLOORS = [  # from the bottom: what is on one imports from those below it alone
     {"claims", "programs"},
     {"figures", "sweep"},
     {"report", "plan"},
-    {"cli"},
+    {"cli", "api"},  # of a terminal, of Python: both call those below
     {"__main__"},
 ]
 FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}

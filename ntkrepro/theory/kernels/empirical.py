@@ -100,16 +100,16 @@ def capture(model: Network, params: Any, x: jax.Array) -> tuple[jax.Array, dict[
     return f, layers
 
 
-def inner(a: Layer, b: Layer, factors: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """w^2 x.x' + b^2 for (w, b) = `factors` [n, m]."""
-    return factors[0] ** 2 * (a.x @ b.x.T) + factors[1] ** 2
+def inner(x1: jax.Array, x2: jax.Array, factors: tuple[Any, Any]) -> jax.Array:
+    """w^2 x.x' + b^2 for (w, b) = `factors`; x1 [n, f], x2 [m, f] -> [n, m]."""
+    return factors[0] ** 2 * (x1 @ x2.T) + factors[1] ** 2
 
 
 def layer_kernel(a: Layer, b: Layer, trace: bool) -> jax.Array:
     """One layer's part of the kernel: [n, k, m, k], or its trace over outputs / k [n, m]."""
     if a.delta.ndim > 3:
         return positions_kernel(a, b, trace)
-    x = inner(a, b, a.scale)
+    x = inner(a.x, b.x, a.scale)
     k = a.delta.shape[1]
     if trace:
         flat = [layer.delta.reshape(len(layer.delta), -1) for layer in (a, b)]
@@ -296,4 +296,4 @@ def nngp(model: Network, params: Any, x1: jax.Array, x2: jax.Array | None = None
     """
     first = capture(model, params, x1)[1]["readout",]
     second = first if x2 is None else capture(model, params, x2)[1]["readout",]
-    return inner(first, second, first.std)
+    return inner(first.x, second.x, first.std)
