@@ -442,8 +442,8 @@ def list_all(words: list[str]) -> None:
     print(f"figures (ntkrepro figures NAME): {' '.join(FIGURES)}")
 
 
-def data(words: list[str]) -> None:
-    """What is prepared, and where; prepare MNIST or CIFAR-10."""
+def data(words: list[str], first: str = "") -> None:
+    """What is prepared, and where; prepare MNIST or CIFAR-10, or pack some of it."""
     from ntkrepro.data import load, tfds
 
     folders = [word.partition("=")[2] for word in words if word.startswith("data.dir=")]
@@ -455,8 +455,11 @@ def data(words: list[str]) -> None:
             print(f"  {line}")
     elif asked[0] == "prepare" and len(asked) == 2:
         print(load.prepare(asked[1], where))
+    elif asked[0] == "pack" and len(asked) in (2, 3):
+        print(load.pack(asked[1], first, "".join(asked[2:]), where))
     else:
-        raise UserError(f"data {' '.join(asked)}: usage is `ntkrepro data [prepare NAME]`")
+        usage = "`ntkrepro data [prepare NAME]` or `ntkrepro data pack NAME --first N [FILE]`"
+        raise UserError(f"data {' '.join(asked)}: usage is {usage}")
 
 
 def complete(arguments: list[str]) -> None:
@@ -493,6 +496,7 @@ OPTIONS = {  # its short name, what it needs, what it does
     "--config-dir": ("-cd", "FOLDER", "experiments of your own: FOLDER/experiment/NAME.yaml"),
     "--seed": ("", "NUMBER", "which records are drawn; 0 by default"),
     "--minutes": ("", "NUMBER", "that they may have taken together; 5 by default"),
+    "--first": ("", "NUMBER", "of `data pack`: examples of each split"),
     "--help": ("-h", "", "show this"),
 }
 KV, GRID = "KEY=VALUE", ("--multirun", "--config-dir")
@@ -521,7 +525,10 @@ COMMANDS = {
     "controls": Command(controls, "results=...", "run every claim where it is false, and judge it"),
     "list": Command(list_all, "", "experiments and figures", "--config-dir"),
     "data": Command(
-        data, "prepare NAME|data.dir=FOLDER", "what is prepared, and where; or prepare"
+        data,
+        "prepare NAME|pack NAME|data.dir=FOLDER",
+        "what is prepared, and where; prepare, or pack to carry elsewhere",
+        "--first",
     ),
 }
 ABOUT = "ntkrepro: does this network train like its linearization?"

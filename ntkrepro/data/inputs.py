@@ -13,12 +13,14 @@ from ntkrepro.errors import UserError
 class Images(NamedTuple):
     """A split as stored: images [N, ...], labels [N], and the classes' names.
 
-    No names: `labels` are targets as they are [N, k].
+    No names: `labels` are targets as they are [N, k]. `cut`: where there should be more of them, in
+    which file they are, and how to have more.
     """
 
     images: np.ndarray
     labels: np.ndarray
     names: list[str]
+    cut: str = ""
 
 
 def alphas(count: int) -> np.ndarray:
@@ -43,7 +45,8 @@ def path(start: np.ndarray, end: np.ndarray, at: np.ndarray) -> np.ndarray:
 def take(split: Images, classes: list[str], count: int, key: str, seed: int = 0) -> Images:
     """The first `count` examples of `classes` (all if empty), labels renumbered in that order.
 
-    seed: another than 0 draws the order of the examples; a larger count only adds to it.
+    seed: another than 0 draws the order of the examples; a larger count only adds to it. Raises
+    UserError where there are too few, or where an order is drawn of what is cut.
     """
     refuse_unknown(classes, split.names)
     names = classes or split.names
@@ -51,7 +54,12 @@ def take(split: Images, classes: list[str], count: int, key: str, seed: int = 0)
     chosen = np.flatnonzero(labels >= 0) if names else np.arange(len(labels))
     if count > len(chosen):
         whose = names or "the file"
-        raise UserError(f"{key}={count}: must be at most {len(chosen)}, all there is of {whose}")
+        most = f"at most {len(chosen)}, all there is of {whose}"
+        raise UserError(f"{key}={count}: must be {most}{split.cut}")
+    if seed and split.cut:
+        raise UserError(
+            f"data.seed={seed}: must be 0, as it draws from more than there is{split.cut}"
+        )
     chosen = (np.random.default_rng(seed).permutation(chosen) if seed else chosen)[:count]
     return Images(split.images[chosen], labels[chosen], names)
 

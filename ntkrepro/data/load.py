@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ntkrepro.config import npz
 from ntkrepro.config.schema import Data, DataSet, Normalize
 from ntkrepro.config.splits import SPLITS
+from ntkrepro.data import pack as packs
 from ntkrepro.data.inputs import (
     TARGETS,
     Images,
@@ -21,7 +23,7 @@ from ntkrepro.data.inputs import (
     take,
     targets,
 )
-from ntkrepro.data.tfds import ELSEWHERE, tfds_builder, tfds_images, tfds_status
+from ntkrepro.data.tfds import ELSEWHERE, reader, tfds_builder, tfds_images, tfds_status
 from ntkrepro.errors import UserError, first_line, nearest
 
 DIGITS_TRAIN = 1200  # scikit-learn's digits have no split: the first 1200 of 1797 train
@@ -182,3 +184,16 @@ def prepare(name: str, directory: str | None) -> str:
             f"ntkrepro data prepare {name}{ELSEWHERE}"
         ) from error
     return f"{name}: prepared in {builder.data_path}"
+
+
+def pack(name: str, first: str, file: str, directory: str | None) -> str:
+    """Write the `first` examples of both splits of a prepared data set to a file, NAME.npz in the
+    current folder by default. Raises UserError."""
+    if name not in TFDS_NAMES:
+        raise UserError(f"data pack {name}: {nearest(name, TFDS_NAMES)}")
+    if not first.isdecimal() or not int(first):
+        raise UserError(f"data pack {name}: --first {first or 'N'} must be a number above 0")
+    path = packs.path_of(name, Path(file).parent)
+    if file and Path(file).name != path.name:
+        raise UserError(f"data pack {name} {file}: must be called {path.name}, else none finds it")
+    return f"{name}: {packs.write(path, reader(name, directory), int(first))}"

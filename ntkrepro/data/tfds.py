@@ -1,7 +1,8 @@
-"""MNIST and CIFAR-10 by TensorFlow Datasets, read without TensorFlow."""
+"""MNIST and CIFAR-10 by TensorFlow Datasets, read without TensorFlow; or a pack of them."""
 
 import hashlib
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkrepro.config.schema import Data
+from ntkrepro.data import pack
 from ntkrepro.data.inputs import Images
 from ntkrepro.errors import UserError, warn
 from ntkrepro.files import cache_folder, is_whole, kept
@@ -16,19 +18,33 @@ from ntkrepro.files import cache_folder, is_whole, kept
 FIRST = 4096  # examples of a split that are decoded where they are enough: a tenth of the time
 
 
+Read = Callable[[str, int | None], Images]  # of a split, the first so many examples, or all
+
+
 def tfds_images(data: Data) -> tuple[Images, Images]:
-    builder = prepared(data.name.name, data.dir)
-    asked = (("train", data.train), ("test", data.test))
-    train, test = (_split_with(builder, split, data.classes, count) for split, count in asked)
+    read, asked = reader(data.name.name, data.dir), (("train", data.train), ("test", data.test))
+    train, test = (_split_with(read, split, data.classes, count) for split, count in asked)
     return train, test
 
 
-def _split_with(builder: Any, split: str, classes: list[str], count: int) -> Images:
+def reader(name: str, directory: str | None) -> Read:
+    """Of the prepared data set, else of a pack of it. Raises UserError where there is neither."""
+    where = folder(directory)
+    if is_packed(name, where):
+        return pack.load(name, where).read
+    return partial(_split, prepared(name, directory))
+
+
+def is_packed(name: str, where: Path) -> bool:
+    return pack.path_of(name, where).exists() and not (where / name).exists()
+
+
+def _split_with(read: Read, split: str, classes: list[str], count: int) -> Images:
     """The first examples of a split where they hold `count` of the classes, else all of it."""
-    first = _split(builder, split, FIRST)
+    first = read(split, FIRST)
     found = np.isin(first.labels, [i for i, name in enumerate(first.names) if name in classes])
     enough = found.sum() if classes else len(found)
-    return first if enough >= count else _split(builder, split, None)
+    return first if enough >= count else read(split, None)
 
 
 def folder(directory: str | None) -> Path:
@@ -133,6 +149,8 @@ def _kept(builder: Any, split: str, count: int | None) -> list[Path]:
 def tfds_status(name: str, directory: str | None) -> str:
     """Where a data set is, or why it can't be used."""
     try:
+        if is_packed(name, folder(directory)):
+            return str(pack.load(name, folder(directory)))
         builder = prepared(name, directory)
     except UserError as error:
         return str(error)
