@@ -431,6 +431,22 @@ def controls(words: list[str]) -> None:
     sys.exit(good < len(found))
 
 
+def check(words: list[str]) -> None:
+    """Whether this machine's device computes what a CPU does in float64: exit code 1, with the rows
+    that failed, where it doesn't."""
+    from rich.console import Console
+
+    if words:
+        raise UserError(f"check {' '.join(words)}: takes no arguments")
+    from ntkrepro.plan import check as checks  # JAX
+
+    found = list(checks.rows())
+    Console(markup=False, emoji=False, highlight=False).print(checks.table(found))
+    if bad := [row for row in found if not row.good]:
+        told = (f"{row.what}: {row.found}, must be {row.wanted}" for row in bad)
+        raise RunFailed(f"check failed: {'; '.join(told)}")
+
+
 def list_all(words: list[str]) -> None:
     """Experiments, with the first line of what each shows, and figures."""
     if words:
@@ -523,6 +539,7 @@ COMMANDS = {
         verify, "N|scale=...", "compute N stored records again, and compare", "--seed", "--minutes"
     ),
     "controls": Command(controls, "results=...", "run every claim where it is false, and judge it"),
+    "check": Command(check, "", "what this machine's device computes, against a CPU in float64"),
     "list": Command(list_all, "", "experiments and figures", "--config-dir"),
     "data": Command(
         data,

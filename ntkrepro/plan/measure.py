@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from statistics import median
 from typing import Any
 
@@ -59,12 +59,12 @@ def random(leaf: Any) -> jax.Array:
 
 
 @cache
-def rate() -> float:
-    """FLOPs per second of a matrix product."""
-    square = jnp.ones((1024, 1024), jnp.float32)
-    product = jax.jit(jnp.matmul)
+def rate(size: int = 1024, precision: str | None = None) -> float:
+    """FLOPs per second of a matrix product, by default of the precision that is set."""
+    square = jnp.ones((size, size), jnp.float32)
+    product = jax.jit(partial(jnp.matmul, precision=precision))
     jax.block_until_ready(product(square, square))
-    return 2 * 1024**3 / seconds_of(lambda count: [product(square, square) for _ in range(count)])
+    return 2 * size**3 / seconds_of(lambda count: [product(square, square) for _ in range(count)])
 
 
 def free() -> int:

@@ -139,13 +139,18 @@ def cost(setup: Setup, call: Call | HostCall) -> Cost:
         return Cost(call.name, call.calls, None, seconds, call.held)
     lowered = lower(call)
     compiled, flops = lowered.compile(), flops_of(lowered)
-    used = compiled.memory_analysis()
-    own = used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
+    own = own_bytes(compiled)
     if flops < enough() and call.held + own < free() / 2:
         seconds = measure(call, compiled)
     else:
         seconds = on_fewer(setup, call, flops)
     return Cost(call.name, call.calls, flops, seconds, call.held + own)
+
+
+def own_bytes(compiled: Any) -> int:
+    """What a program has alive beside its arguments."""
+    used = compiled.memory_analysis()
+    return used.temp_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
 
 
 def enough() -> float:

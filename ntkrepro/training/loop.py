@@ -96,10 +96,10 @@ def step(recipe: Recipe, task: Task, states: dict[str, Any], i: jax.Array) -> di
 
 
 @partial(jit, static_argnames="recipe", donate_argnames="states")
-def _loop(
+def in_loop(
     recipe: Recipe, task: Task, states: dict[str, Any], first: jax.Array, last: jax.Array
 ) -> dict[str, Any]:
-    """Both ends traced: one compile for all."""
+    """As `advance`, in a compiled loop. Both ends traced: one compile for all."""
     return jax.lax.fori_loop(first, last, lambda i, s: step(recipe, task, s, i), states)
 
 
@@ -110,6 +110,15 @@ def steps_in_python(recipe: Recipe) -> bool:
     return recipe.model.convolutional and jax.default_backend() == "cpu"
 
 
+def in_python(
+    recipe: Recipe, task: Task, states: dict[str, Any], first: int, last: int
+) -> dict[str, Any]:
+    """As `advance`, in a loop over a compiled step."""
+    for i in range(first, last):
+        states = _step(recipe, task, states, i)
+    return states
+
+
 def advance(
     recipe: Recipe, task: Task, states: dict[str, Any], first: int, last: int
 ) -> dict[str, Any]:
@@ -118,11 +127,8 @@ def advance(
     One compiled loop, but on a CPU for convolutions a loop over a compiled step: there XLA runs
     their gradients within loops ten to thirty times slower.
     """
-    if steps_in_python(recipe):
-        for i in range(first, last):
-            states = _step(recipe, task, states, i)
-        return states
-    return _loop(recipe, task, states, first, last)
+    forward = in_python if steps_in_python(recipe) else in_loop
+    return forward(recipe, task, states, first, last)
 
 
 _MEMBER: Any = {name: None if name in ("x", "y") else 0 for name in Task._fields}
@@ -157,7 +163,7 @@ def advance_members(
     recipe: Recipe, task: Task, states: dict[str, Any], first: jax.Array, last: jax.Array
 ) -> dict[str, Any]:
     """As `advance`, for a stacked task."""
-    loop = partial(_loop, recipe)
+    loop = partial(in_loop, recipe)
     return jax.vmap(loop, (AXES, 0, None, None))(task, states, first, last)
 
 
