@@ -1,9 +1,10 @@
 # Everything installs from requirements.lock into .venv; nothing below needs a network after that.
 PYTHON ?= python3
+PYTHON_VERSION ?= 3.12
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick lint types figures docs bench watch lock clean
+.PHONY: demo test quick lint types figures docs bench watch wheels lock clean
 
 demo: $(VENV)/installed  ## the default experiment and its figure, on embedded data
 	$(BIN)/ntkrepro run
@@ -37,6 +38,9 @@ bench: $(VENV)/installed  ## speed against this machine's own matrix product, an
 
 watch: $(VENV)/installed  ## fails where a step or kernel takes 1.2 times what scripts/speeds.json has; on quiet cores
 	$(BIN)/python scripts/bench_watch.py --kernels
+
+wheels: $(VENV)/installed  ## accelerator/wheels: for a machine without a network that has a JAX (docs/accelerators.md)
+	$(BIN)/python scripts/wheels.py $(PYTHON_VERSION) $(WITHOUT)
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -440,11 +440,13 @@ def check(words: list[str]) -> None:
         raise UserError(f"check {' '.join(words)}: takes no arguments")
     from ntkrepro.plan import check as checks  # JAX
 
-    found = list(checks.rows())
-    Console(markup=False, emoji=False, highlight=False).print(checks.table(found))
-    if bad := [row for row in found if not row.good]:
-        told = (f"{row.what}: {row.found}, must be {row.wanted}" for row in bad)
-        raise RunFailed(f"check failed: {'; '.join(told)}")
+    console, bad = Console(markup=False, emoji=False, highlight=False), []
+    console.print(checks.heading())
+    for row in checks.rows():
+        console.print(checks.shown(row))
+        bad += [] if row.good else [f"{row.what}: {row.found}, must be {row.wanted}"]
+    if bad:
+        raise RunFailed(f"check failed: {'; '.join(bad)}")
 
 
 def list_all(words: list[str]) -> None:

@@ -51,6 +51,7 @@ BOUND = 2.0**-15
 LEAPS = 2  # times optimizer.tolerance, which holds what leaps estimate to be off
 MEMORY = 1.5  # times, either way: the plan's estimate against the device
 LARGE = ("model.width=4096", "optimizer.steps=8", "log.points=2", "checkpoint=1000000")
+WIDTHS = (36, 24, 12, 4)
 SIZES = {"cpu": 2048}  # of a product that is timed
 ACCELERATOR = 8192
 
@@ -126,7 +127,7 @@ def float64() -> Iterator[Row]:
     with jax.enable_x64(True):
         a = np.random.default_rng(0).standard_normal((256, 256))
         off = difference(jnp.asarray(a) @ jnp.asarray(a), a @ a)
-    yield Row("float64", f"{'there' if off < 1e-12 else 'not there'}, a product {off:.1e} off")
+    yield Row("float64", f"{'there' if off < 1e-12 else 'not there'} ({off:.1e})")
 
 
 def leaps() -> Iterator[Row]:
@@ -234,13 +235,22 @@ def tried(what: str, part: Callable[[], Iterator[Row]]) -> Iterator[Row]:
         yield Row(what, f"{type(error).__name__}: {first_line(error)}", "no error", False)
 
 
-def table(found: list[Row]) -> Table:
+def heading() -> Table:
     title = f"{device()} x {jax.device_count()}, JAX {jax.__version__}"
-    note = "Errors: the largest difference from a CPU in float64, over the largest number there."
-    shown = Table(title=title, caption=note, box=None, pad_edge=False)
-    shown.title_justify = shown.caption_justify = "left"
-    for head in ("what", "found", "must be", ""):
-        shown.add_column(head, overflow="fold")
-    for what, value, wanted, good in found:
-        shown.add_row(what, value, wanted, ("ok" if good else "FAIL") if wanted else "")
-    return shown
+    note = "errors: the largest difference from a CPU in float64, over the largest number"
+    return line("what", "found", "must be", "", title=f"{title}; {note}")
+
+
+def shown(row: Row) -> Table:
+    verdict = ("ok" if row.good else "FAIL") if row.wanted else ""
+    return line(row.what, row.found, row.wanted, verdict)
+
+
+def line(*cells: str, title: str = "") -> Table:
+    """Of the table, which is shown row by row: some take long, and a device's time may end."""
+    one = Table(title=title or None, title_justify="left", box=None, show_header=False)
+    one.padding, one.pad_edge = (0, 1, 0, 0), False
+    for width in WIDTHS:
+        one.add_column(width=width, overflow="fold")
+    one.add_row(*cells)
+    return one
