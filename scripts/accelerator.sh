@@ -59,7 +59,7 @@ run() { # NAME SHARE EXPERIMENT WORDS...
 }
 
 rate=1
-row check 20 check
+row check 25 check
 sed -n "/== check/,/^$/p" "$out/log.txt"
 # shellcheck disable=SC2086  # words
 {
