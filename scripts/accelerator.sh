@@ -1,7 +1,7 @@
 #!/bin/bash
 # The paper's own sizes in ten minutes of one accelerator (docs/accelerators.md), without a network:
 #   scripts/accelerator.sh [SECONDS=600] [paper|smoke]
-# Installs accelerator/wheels beside this machine's own JAX, and runs `ntkrepro check`, then the rows below in the
+# Installs accelerator/wheels beside this machine's own JAX, once, and runs `ntkrepro check`, then the rows below in the
 # order of what they decide. Each is a process of its own that is cut at its share of the time; its records, and an
 # archive of all, are in accelerator/out (or $OUT) as it ends. Data are read from accelerator/data. `smoke` rehearses.
 set -u
@@ -11,22 +11,27 @@ first=300 seven="data.train=${TRAIN:-50000} data.test=64 log.train=64 log.points
 cnn="model.width=512 model.depth=1,2,4" wrn="model.width=256 model.depth=1"
 [ "$scale" = smoke ] && first=20 seven="" cnn="model.width=8 model.depth=1" wrn="model.width=4 model.depth=1"
 
-site=$(mktemp -d) && trap 'rm -rf "$site"' EXIT
-mkdir -p "$out"
-python3 -m pip install -q --no-index --no-deps --target "$site" accelerator/wheels/*.whl || exit 2
-export PYTHONPATH=$PWD:$site XDG_CACHE_HOME=$site/cache TFDS_DATA_DIR=$PWD/accelerator/data PYTHONUNBUFFERED=1
-touch "$out/began"
+site=$PWD/accelerator/site
+[ "$site" -nt accelerator/wheels ] || {
+  rm -rf "$site" "$site.new"
+  python3 -m pip install -q --no-index --no-deps --no-compile --target "$site.new" accelerator/wheels/*.whl || exit 2
+  mv "$site.new" "$site"
+}
+export PYTHONPATH=$PWD:$site PYTHONUNBUFFERED=1
+export TFDS_DATA_DIR=$PWD/accelerator/data XDG_CACHE_HOME=$PWD/accelerator/cache
+mkdir -p "$out" "$XDG_CACHE_HOME" && touch "$out/began"
 
 row() { # NAME SHARE WORDS...: `ntkrepro WORDS`, cut at SHARE percent of the time, or where all of it is up
   local name=$1 most=$((limit * $2 / 100)) left=$((limit - SECONDS)) began=$SECONDS code
   shift 2
   most=$((most < left ? most : left))
   [ $most -lt 5 ] && { echo "$name: no time left"; return; }
-  printf '\n== %s: ntkrepro %s\n' "$name" "$*" >>"$out/log.txt"
-  timeout -k 30 "$most" python3 -m ntkrepro "$@" >>"$out/log.txt" 2>&1
+  echo "== $name: ntkrepro $*" >"$out/row.txt"
+  timeout -k 30 "$most" python3 -m ntkrepro "$@" >>"$out/row.txt" 2>&1
   code=$?
+  cat "$out/row.txt" >>"$out/log.txt"
   echo "$name: exit code $code after $((SECONDS - began)) of $most s"
-  [ $code -ne 0 ] && grep -E '^(error|stopped)' "$out/log.txt" | tail -n 1
+  grep -E '^(error|stopped)' "$out/row.txt"
   speeds
   [ -d "$out/results/runs" ] && tar -C "$out/results" -czf "$out/records.tgz" runs
 }
@@ -60,7 +65,7 @@ run() { # NAME SHARE EXPERIMENT WORDS...
 
 rate=1
 row check 25 check
-sed -n "/== check/,/^$/p" "$out/log.txt"
+cat "$out/row.txt"
 # shellcheck disable=SC2086  # words
 {
   run "Figure 7, dip and rebound" 20 wrn_cifar seed=0 optimizer.steps=$first $seven

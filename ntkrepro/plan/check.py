@@ -23,7 +23,7 @@ from ntkrepro.plan.table import device, si
 from ntkrepro.programs import ensemble, function_space, leaping
 from ntkrepro.programs.calls import Call
 from ntkrepro.programs.catalog import PROGRAMS
-from ntkrepro.programs.memory import gib
+from ntkrepro.programs.memory import backend, gib
 from ntkrepro.programs.observe import observe
 from ntkrepro.programs.run import numerics
 from ntkrepro.programs.setup import Setup, prepare, shapes
@@ -117,7 +117,7 @@ def errors(name: str, reference: Callable[[], dict[str, np.ndarray]]) -> Iterato
 
 
 def rates() -> Iterator[Row]:
-    size = SIZES.get(jax.default_backend(), ACCELERATOR)
+    size = SIZES.get(backend(), ACCELERATOR)
     for precision in ("highest", "default"):
         found = f"{si(rate(size, precision))}FLOP/s"
         yield Row(f"float32 product, {precision} precision", found)
@@ -236,6 +236,8 @@ def tried(what: str, part: Callable[[], Iterator[Row]]) -> Iterator[Row]:
 
 
 def heading() -> Table:
+    """Raises UserError where there is no device."""
+    backend()
     title = f"{device()} x {jax.device_count()}, JAX {jax.__version__}"
     note = "errors: the largest difference from a CPU in float64, over the largest number"
     return line("what", "found", "must be", "", title=f"{title}; {note}")
