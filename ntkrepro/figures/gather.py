@@ -46,10 +46,12 @@ class Gathered:
         return {record.id: record for found in self.records.values() for record in found}
 
     def about(self) -> dict[str, str]:
-        """What a picture tells of itself: the runs that it shows, and a digest of their rows."""
-        rows = sha256()
+        """What a picture tells of itself: the runs that it shows, and a digest of their rows, of
+        those that it asks for: others may be there where they were gathered for more figures."""
+        rows, only = sha256(), kept([self.figure])
         for record in self.runs().values():
-            rows.update(pd.util.hash_pandas_object(record.rows, index=False).to_numpy())
+            own = of(record.rows, only)
+            rows.update(pd.util.hash_pandas_object(own, index=False).to_numpy())
         return {"Runs": " ".join(self.runs()), "Rows": rows.hexdigest()}
 
 
@@ -82,6 +84,11 @@ def kept(figures: Sequence[Figure]) -> set[str]:
     return wanted if all(own.only for own in figures) else set()
 
 
+def of(rows: pd.DataFrame, only: Collection[str]) -> pd.DataFrame:
+    """Those of some quantities (none: all), and where a model diverged."""
+    return rows[rows["quantity"].isin([*only, "diverged"])] if only else rows
+
+
 def load(words: Sequence[str], only: Collection[str] = ()) -> tuple[list[Record], str]:
     """The records of every point of an experiment, and what to run for those that are missing.
 
@@ -90,9 +97,7 @@ def load(words: Sequence[str], only: Collection[str] = ()) -> tuple[list[Record]
     runs, read = fits.expand(*words), []
     for run in runs:
         if record := store.read(run.path):
-            shown = record.rows["quantity"].isin([*only, "diverged"])
-            rows = record.rows[shown] if only else record.rows
-            read.append(record._replace(rows=rows, config=whole(record.config)))
+            read.append(record._replace(rows=of(record.rows, only), config=whole(record.config)))
     lack, name = len(runs) - len(read), runs[0].experiment.name
     mend = f"{lack} of {len(runs)} runs of {name}: {command(words, len(runs))}" if lack else ""
     paper = paper_runs(words[0], runs) if read else set()
