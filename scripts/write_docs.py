@@ -12,7 +12,9 @@ from pathlib import Path
 from ntkrepro.claims.claim import FAILED, INCONCLUSIVE, VERDICTS, Claim
 from ntkrepro.claims.contracts import Contract
 from ntkrepro.config.catalog import experiments
+from ntkrepro.config.compose import expand
 from ntkrepro.config.keys import KEYS, told
+from ntkrepro.figures.catalog import figure
 from ntkrepro.figures.gather import gather
 from ntkrepro.report import contracts, outcome, page
 from ntkrepro.report.markdown import SIGNS, opening, row, table
@@ -38,7 +40,8 @@ def read(path: Path) -> str:
 def pages() -> dict[Path, str]:
     readme = ROOT / "README.md"
     text, scales = readme.read_text(), reported()
-    for name, lines in (("outcome", opening(scales)), ("exceptions", exceptions(scales))):
+    parts = (("outcome", opening), ("exceptions", exceptions), ("times", times))
+    for name, lines in ((name, written(scales)) for name, written in parts):
         begin, end = f"<!-- {name}: python scripts/write_docs.py -->", f"<!-- end of {name} -->"
         before, _, rest = text.partition(begin)
         text = before + "\n".join([begin, "", *lines, "", end]) + rest.partition(end)[2]
@@ -69,6 +72,25 @@ def exceptions(scales: list[outcome.Reported]) -> list[str]:
         if any(claim.verdict in ODD for claims in by.values() for claim in claims)
     )
     return table(("claim", "figure", "statement", *(f"{name} scale" for name in SCALES)), rows)
+
+
+def times(scales: list[outcome.Reported]) -> list[str]:
+    """What the runs of each experiment at the paper's numbers took, and how many are there."""
+    (paper,) = (own for own in scales if own.scale == "paper")
+    seconds: dict[str, float] = {}
+    for record in paper.records():
+        name, took = record.config["name"], record.provenance["seconds"]["all"]
+        seconds[name] = seconds.get(name, 0) + took
+    rows = []
+    for name in experiments():
+        shown = [own for own in page.NAMES if name in figure(own).experiments]
+        runs = expand([f"experiment={name}", "scale=paper", f"results={ROOT / 'results'}"])
+        there, minutes = sum(run.path.exists() for run in runs), seconds.get(name, 0) / 60
+        command = f"`ntkrepro run -m experiment={name} scale=paper`"
+        told = f"{minutes:.0f}" if name in seconds else "–"
+        rows.append((" ".join(shown), command, f"{there} of {len(runs)}", told))
+    rows = [row for row in rows if row[0]]
+    return table(("figures", "command", "runs that are there", "minutes that they took"), rows)
 
 
 def verdicts(claims: list[Claim]) -> str:

@@ -110,7 +110,8 @@ def test_what_the_readme_types_is_read(line):
     command, *words = subprocess.check_output(["bash", "-c", script], text=True).split("\0")[:-1]
     _, words = options_of(command, words)
     assert len(split_hydra(words)[0]) == line.count(" hydra")
-    read(word for word in words if "=" in word)
+    of_command = ("budget=",) if command == "reproduce" else ()  # no key of a config
+    read(word for word in words if "=" in word and not word.startswith(of_command))
 
 
 def test_every_key_stands_on_its_page():
