@@ -1,6 +1,6 @@
 """results/claims.md, and what the README shows of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ntkrepro.claims.claim import VERDICTS, Claim
@@ -90,7 +90,7 @@ def controlled(results: Path) -> Iterator[str]:
         yield from table(("claim", "where it is true", "false because", "where it is false"), rows)
 
 
-def table(columns: Sequence[str], rows: "Iterator[Sequence[str]] | map") -> list[str]:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [row(*columns), row(*["---"] * len(columns)), *(row(*cells) for cells in rows)]
 
 
