@@ -12,8 +12,8 @@ from pathlib import Path
 from ntkrepro.claims.claim import FAILED, INCONCLUSIVE, VERDICTS, Claim
 from ntkrepro.claims.contracts import Contract
 from ntkrepro.config.catalog import experiments
-from ntkrepro.config.compose import expand
 from ntkrepro.config.keys import KEYS, told
+from ntkrepro.figures import fits
 from ntkrepro.figures.catalog import figure
 from ntkrepro.figures.gather import gather
 from ntkrepro.report import contracts, outcome, page
@@ -21,6 +21,7 @@ from ntkrepro.report.markdown import SIGNS, opening, row, table
 from ntkrepro.report.marks import choices
 
 ROOT = Path(__file__).parents[1]
+RESULTS = f"results={ROOT / 'results'}"
 SCALES, ODD = ("paper", "laptop"), (FAILED, INCONCLUSIVE)
 
 
@@ -51,7 +52,7 @@ def pages() -> dict[Path, str]:
 
 def reported() -> list[outcome.Reported]:
     """Both scales of this checkout's results."""
-    words = [f"results={ROOT / 'results'}", "scale=laptop"]
+    words = [RESULTS, "scale=laptop"]
     return page.of_all(outcome.reported("laptop", gather(page.NAMES, words)), words)
 
 
@@ -83,13 +84,13 @@ def times(scales: list[outcome.Reported]) -> list[str]:
         seconds[name] = seconds.get(name, 0) + took
     rows = []
     for name in experiments():
-        shown = [own for own in page.NAMES if name in figure(own).experiments]
-        runs = expand([f"experiment={name}", "scale=paper", f"results={ROOT / 'results'}"])
-        there, minutes = sum(run.path.exists() for run in runs), seconds.get(name, 0) / 60
-        command = f"`ntkrepro run -m experiment={name} scale=paper`"
-        told = f"{minutes:.0f}" if name in seconds else "–"
-        rows.append((" ".join(shown), command, f"{there} of {len(runs)}", told))
-    rows = [row for row in rows if row[0]]
+        if shown := [own for own in page.NAMES if name in figure(own).experiments]:
+            # words as `reported` has them, which are expanded already
+            runs = fits.expand(f"experiment={name}", RESULTS, "scale=paper")
+            there = sum(run.path.exists() for run in runs)
+            command = f"`ntkrepro run -m experiment={name} scale=paper`"
+            told = f"{seconds[name] / 60:.0f}" if name in seconds else "–"
+            rows.append((" ".join(shown), command, f"{there} of {len(runs)}", told))
     return table(("figures", "command", "runs that are there", "minutes that they took"), rows)
 
 

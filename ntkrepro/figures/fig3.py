@@ -85,17 +85,24 @@ def distances(ax: Axes, records: list[Record], title: str) -> None:
 
 def poster(records: dict[str, list[Record]]) -> list[Reading]:
     """Of other images than ours, which the paper doesn't name."""
-    runs = records.get("ensemble") or records.get("ensemble_drawn") or []
+    runs = records.get("ensemble") or records.get("ensemble_drawn")
+    if not runs:
+        return []
+    record = trained(runs)
+    alphas, steps = ensembles.path(record)
+    seen = {name: ensembles.process(record, name) for name in LABELS}
+    seen["networks"] = ensembles.moments(record)[:2]
+
+    def at(name: str, step: int, alpha: float) -> str:
+        t, i = np.searchsorted(steps, step), np.abs(alphas - alpha).argmin()
+        mean, std = (part[t, i] for part in seen[name])
+        return f"{mean:.3g} ± {2 * std:.3g}"
+
     found = []
-    for record in [trained(runs)] if runs else []:
-        alphas, steps = ensembles.path(record)
-        for name, step, alpha, text in POSTER:
-            t, i = np.searchsorted(steps, step), np.abs(alphas - alpha).argmin()
-            parts = [ensembles.moments(record)[:2], ensembles.process(record, name)]
-            networks, process = (f"{mean[t, i]:.3g} ± {2 * std[t, i]:.3g}" for mean, std in parts)
-            beside = f"; the networks {networks}" if name == "ntk_analytic" else ""
-            label = f"{LABELS[name]}, step {step}, α={alpha:g}"
-            found.append(Reading(label, text, process + beside))
+    for name, step, alpha, text in POSTER:
+        beside = f"; the networks {at('networks', step, alpha)}" if name == "ntk_analytic" else ""
+        label = f"{LABELS[name]}, step {step}, α={alpha:g}"
+        found.append(Reading(label, text, at(name, step, alpha) + beside))
     return found
 
 
