@@ -4,7 +4,7 @@ A network is a pure function apply(params, x): params any pytree of real numbers
 outputs [n, k], or [n] where there is one, each of its own example alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +17,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from ntkrepro.errors import UserError, first_line, nearest
+from ntkrepro.config.schema import Optimizer
+from ntkrepro.errors import RunFailed, UserError, first_line, nearest
 from ntkrepro.figures import custom, fits, gather, panels
 from ntkrepro.networks import own
 from ntkrepro.networks.own import Custom
+from ntkrepro.programs import function_space, leaping
+from ntkrepro.programs.setup import FUNCTION_SPACE
 from ntkrepro.records import store, tables
 from ntkrepro.records.store import Record
 from ntkrepro.records.summary import summary
@@ -30,9 +33,12 @@ from ntkrepro.theory import linearize as taylor
 from ntkrepro.theory import predict as following
 from ntkrepro.theory.kernels import empirical
 from ntkrepro.theory.kernels.analytic import ANALYTIC, Kernels
+from ntkrepro.theory.leaps import Rule
 from ntkrepro.theory.losses import LOSSES
+from ntkrepro.training import leaps, loop
 
 Apply = Callable[[Any, Any], Any]
+LEAPS = Optimizer()  # its tolerance and floor
 
 
 def linearize(apply: Apply, params0: Any) -> Apply:
@@ -174,26 +180,72 @@ def predict(
     >>> predict([[2.0]], [1.0], lr=0.25, steps=[0, 1, 2]).train.ravel().tolist()
     [0.0, 0.5, 0.75]
     """
-    if loss not in LOSSES:
-        raise UserError(f"loss={loss}: {nearest(loss, list(LOSSES))}")
-    if not (0 < lr < np.inf and 0 <= momentum < 1):
-        raise UserError(f"lr={lr}, momentum={momentum}: must be above 0 and finite, and in [0, 1)")
-    at = np.atleast_1d(steps)
-    if at.dtype.kind != "i" or at.ndim > 1 or not at.size or at[0] < 0 or (np.diff(at) <= 0).any():
-        raise UserError(f"steps={steps}: must be whole numbers that ascend from 0 on")
-    target = np.asarray(y, np.float64)
-    if target.ndim not in (1, 2) or not target.size:
-        raise UserError(f"y is {list(target.shape)}: must be [n] or [n, k]")
+    at, target = _steps(steps), _targets(y)
+    _refuse_descent(loss, lr, momentum)
     n, k = target.reshape(len(target), -1).shape
     theta, start = _kernel("kernel", kernel, (n, k), n), _start("f0", f0, (n, k))
     by = following.Descent(lr, loss, momentum, flow)
-    c = following.coefficients(theta, None, start, target.reshape(n, k), at.tolist(), by)
+    c = following.coefficients(theta, None, start, target.reshape(n, k), at, by)
     paths = [dynamics.outputs(start, theta, c)]
     if kernel_test is not None:
         theta = _kernel("kernel_test", kernel_test, (n, k))
         paths.append(dynamics.outputs(_start("f0_test", f0_test, (len(theta), k)), theta, c))
     paths = [path[..., 0] for path in paths] if target.ndim == 1 else paths
     return Prediction(*paths)
+
+
+class Reached(NamedTuple):
+    """Where a network that is trained by leaps is at a step: its parameters, a pytree like params0;
+    how far its outputs are estimated to be off those of the steps themselves (rms); gradients'
+    worth of passes that it took so far."""
+
+    step: int
+    params: Any
+    error: float
+    gradients: float
+
+
+def leap(
+    apply: Apply,
+    params0: Any,
+    x: ArrayLike,
+    y: ArrayLike,
+    lr: float,
+    steps: int | Sequence[int],
+    momentum: float = 0.0,
+    loss: str = "mse",
+    *,
+    x_test: ArrayLike | None = None,
+    tolerance: float = LEAPS.tolerance,
+) -> Iterator[Reached]:
+    """Train the network itself, by fewer gradients than steps (docs/leaps.md): a `Reached` at each
+    of `steps`, which ascend from 0 on; a number is one step.
+
+    Gradient descent on full batches, x [n, ...], y [n] or [n, k]; n k up to 4096. Losses, lr and
+    momentum as in `predict`. A leap's outputs, at the first points of x and of x_test [m, ...], are
+    off by no more than about `tolerance` times the network's distance from its linearization at
+    params0. Raises UserError for what doesn't fit, RunFailed where training diverges.
+
+    >>> x, y, w = np.array([[1.0], [2.0]]), np.array([1.0, -1.0]), jnp.array([0.5])
+    >>> last, = leap(lambda w, x: jnp.tanh(x @ w), w, x, y, lr=0.1, steps=200)
+    >>> round(float(last.params[0]), 3), last.gradients < 200
+    (-0.182, True)
+    """
+    at, params = _steps(steps), own.real(params0)
+    _refuse_descent(loss, lr, momentum)
+    if not 0 < tolerance < np.inf:
+        raise UserError(f"tolerance={tolerance}: must be above 0 and finite")
+    train, target = _inputs("x", x, params), _targets(y)
+    test = train[:0] if x_test is None else _inputs("x_test", x_test, params)
+    shape = _refuse_outputs("apply", apply, params, train)
+    if target.reshape(len(target), -1).shape != (len(train), (*shape, 1)[1]):
+        raise UserError(f"y is {list(target.shape)}: must be {list(shape)}, as apply(params0, x)")
+    if target.size > FUNCTION_SPACE:
+        raise UserError(f"y is {list(target.shape)}: leaps take n k up to {FUNCTION_SPACE}")
+    rule = Rule(LOSSES[loss], 1.0, lr, momentum)
+    return _leaps(
+        apply, params, (train, target.reshape(len(target), -1), test), rule, at, tolerance
+    )
 
 
 class Comparison:
@@ -331,6 +383,60 @@ def read_records(
     return tables.with_configs(configs, frames)
 
 
+def _leaps(
+    apply: Apply, params: Any, data: Any, rule: Rule, at: list[int], tolerance: float
+) -> Iterator[Reached]:
+    """`leap`, whose arguments are checked. Between two steps JAX's precision is the caller's."""
+    train, target, test = data
+    tree = jax.tree.structure(params)
+    with jax.default_matmul_precision("highest"):
+        model, theta = _network(apply, params)
+        kernels = function_space.tangent_kernel(model, theta, train, test, _refuse_infinite)
+        descended = leaping.Descended(model, theta, train, target, test)
+        problem = leaping.problem(descended, rule, kernels, tolerance, LEAPS.floor)
+    state = leaps.start(jax.tree.map(jnp.zeros_like, theta), rule.momentum > 0)
+    reached = leaps.solve(problem, state, 0, at)
+    for step in at:
+        with jax.default_matmul_precision("highest"), np.errstate(all="ignore"):
+            _, state, point = next(reached)
+        if not np.isfinite(point.f).all():
+            rate = rule.loss.rate(*target.shape)
+            critical = dynamics.critical_lr(kernels.spectrum.values[-1], rate, rule.momentum)
+            told = f"lr={rule.lr:g} is {rule.lr / critical:.3g} times the critical one"
+            raise RunFailed(f"leap: diverged before step {step}; {told}; choose a lower lr")
+        moved = loop.add(theta, state.omega)
+        params = jax.tree.unflatten(tree, [moved[name] for name in model.names])
+        yield Reached(step, params, float(state.gauge[1]), float(state.gauge[3]))
+
+
+def _refuse_infinite(kernel: jax.Array, *_: jax.Array) -> None:
+    if not np.isfinite(kernel).all():
+        raise UserError("leap: the tangent kernel at params0 has values that are not finite")
+
+
+def _steps(steps: int | Sequence[int]) -> list[int]:
+    """Ascending from 0 on."""
+    at = np.atleast_1d(steps)
+    if at.dtype.kind != "i" or at.ndim > 1 or not at.size or at[0] < 0 or (np.diff(at) <= 0).any():
+        raise UserError(f"steps={steps}: must be whole numbers that ascend from 0 on")
+    return at.tolist()
+
+
+def _targets(y: ArrayLike) -> np.ndarray:
+    """[n] or [n, k], float64."""
+    target = np.asarray(y, np.float64)
+    if target.ndim not in (1, 2) or not target.size:
+        raise UserError(f"y is {list(target.shape)}: must be [n] or [n, k]")
+    return target
+
+
+def _refuse_descent(loss: str, lr: float, momentum: float) -> None:
+    if loss not in LOSSES:
+        raise UserError(f"loss={loss}: {nearest(loss, list(LOSSES))}")
+    if not (0 < lr < np.inf and 0 <= momentum < 1):
+        raise UserError(f"lr={lr}, momentum={momentum}: must be above 0 and finite, and in [0, 1)")
+
+
 def _inputs(name: str, x: ArrayLike, params: Any) -> jax.Array:
     """[n, ...] of the parameters' dtype."""
     found = jnp.asarray(x, jnp.result_type(*jax.tree.leaves(params)))
@@ -339,8 +445,8 @@ def _inputs(name: str, x: ArrayLike, params: Any) -> jax.Array:
     return found
 
 
-def _refuse_outputs(name: str, f: Apply, params: Any, x: jax.Array) -> None:
-    """Raises UserError where f(params, x) isn't [n, k] or [n]."""
+def _refuse_outputs(name: str, f: Apply, params: Any, x: jax.Array) -> tuple[int, ...]:
+    """The shape of f(params, x). Raises UserError where it isn't [n, k] or [n]."""
     try:
         shape = jax.eval_shape(f, params, x).shape
     except Exception as error:
@@ -351,6 +457,7 @@ def _refuse_outputs(name: str, f: Apply, params: Any, x: jax.Array) -> None:
         raise UserError(
             f"{name}(params0, x) of x {list(x.shape)} is {list(shape)}: must be {wanted}"
         )
+    return shape
 
 
 def _network(apply: Apply, params: Any) -> tuple[Any, dict[str, jax.Array]]:

@@ -83,9 +83,9 @@ def test_its_kernels_are_those_of_the_package(x64):
     np.testing.assert_allclose(found, empirical.nngp(model, params, X, X_TEST), rtol=1e-10)
 
 
-def descended(f, params, loss, lr, steps, momentum):
+def descended(f, params, loss, lr, steps, momentum, y=Y):
     """Outputs on both splits of f by gradient descent, at each of the steps."""
-    gradient = jax.jit(jax.grad(lambda p: loss(f(p, X), Y)))
+    gradient = jax.jit(jax.grad(lambda p: loss(f(p, X), y)))
     velocity, seen = jax.tree.map(jnp.zeros_like, params), {}
     for step in range(max(steps) + 1):
         seen[step] = f(params, X), f(params, X_TEST)
@@ -122,6 +122,34 @@ def test_predictions_are_what_training_the_linearization_comes_to(x64, loss, mom
         np.testing.assert_allclose(path, exact, rtol=1e-9, atol=1e-10)
     network = descended(jax.jit(mlp), params, loss, lr, steps, momentum)
     assert np.abs(network[0] - found.train)[-1].max() > 1e-3  # else all would agree with all
+
+
+@pytest.mark.parametrize(("loss", "momentum"), [(mse, 0.5), (xent, 0.0)])
+def test_leaps_end_where_the_steps_do(x64, loss, momentum):
+    params, lr, steps = theta(), 0.5, [0, 3, 1000]
+    y = Y if loss is mse else np.eye(2)[Y.argmax(1)]
+    f, before = jax.jit(mlp), jax.config.jax_default_matmul_precision
+    found = []
+    for reached in ntkrepro.leap(
+        f, params, X, y, lr, steps, momentum, loss.__name__, x_test=X_TEST
+    ):
+        assert jax.config.jax_default_matmul_precision == before
+        found.append(reached)
+    trained = descended(f, params, loss, lr, steps, momentum, y)[0]
+    linear = descended(ntkrepro.linearize(mlp, params), params, loss, lr, steps, momentum, y)[0]
+    away = np.sqrt(np.mean((trained - linear) ** 2, axis=(1, 2)))
+    off = [np.sqrt(np.mean((f(r.params, X) - t) ** 2)) for r, t in zip(found, trained, strict=True)]
+    assert off[:2] < [1e-12, 1e-12]
+    assert off[2] < 0.02 * away[2]
+    assert off[2] < 10 * found[2].error < away[2]
+    assert found[2].gradients < steps[2] / 2
+
+
+def test_leaps_that_diverge_are_told(x64):
+    reached = ntkrepro.leap(mlp, theta(), X, Y, lr=1e4, steps=[0, 500])
+    assert next(reached).step == 0
+    with pytest.raises(ntkrepro.RunFailed, match=r"before step 500; lr=10000 is .* times"):
+        next(reached)
 
 
 def test_targets_of_one_number_give_outputs_of_one(x64):
@@ -303,6 +331,19 @@ def test_what_cannot_be_compared_is_refused(network, given, told):
         (
             lambda: ntkrepro.predict([[1.0]], [1.0], 1, 3, f0=[1, 2]),
             r"f0 is \[2\]: must be \[1, 1\]",
+        ),
+        (
+            lambda: ntkrepro.leap(mlp, theta(), X, Y[:3], 0.1, 3),
+            r"y is \[3, 2\]: must be \[12, 2\]",
+        ),
+        (lambda: ntkrepro.leap(mlp, theta(), X, Y, 0.1, 3, tolerance=0), "tolerance=0: must be ab"),
+        (
+            lambda: next(ntkrepro.leap(mlp, {"w": X.T, "v": np.nan * Y}, X, Y, 0.1, 3)),
+            "are not finite",
+        ),
+        (
+            lambda: ntkrepro.leap(lambda w, x: x * w, 1.0, X, X, 0.1, 3, x_test=1.0),
+            r"x_test is \[\]",
         ),
         (lambda: ntkrepro.read_records("nowhere"), "results=nowhere: has no records"),
     ],

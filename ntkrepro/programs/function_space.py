@@ -38,12 +38,23 @@ class TangentKernel(NamedTuple):
 
 def empirical_kernels(setup: Setup) -> TangentKernel:
     """Theta_0 of this network at its initial parameters. Raises RunFailed if it isn't finite."""
-    train, test = setup.x_train, setup.x_test
-    if setup.model.mixes_examples:
-        kernel = batchnorm.ntk(setup.model, setup.params0, train, test)
+    given = setup.model, setup.params0, setup.x_train, setup.x_test
+    return tangent_kernel(*given, partial(failures.finite, setup.experiment, EMPIRICAL))
+
+
+def tangent_kernel(
+    model: Any,
+    params0: Any,
+    train: jax.Array,
+    test: jax.Array,
+    check: Callable[..., None] = lambda *_: None,
+) -> TangentKernel:
+    """Theta_0 at these points, of which check(kernel, train, test) may think what it likes."""
+    if model.mixes_examples:
+        kernel = batchnorm.ntk(model, params0, train, test)
     else:  # one program for both
-        kernel = empirical.ntk(setup.model, setup.params0, jnp.concatenate([train, test]), train)
-    failures.finite(setup.experiment, EMPIRICAL, kernel, train, test)
+        kernel = empirical.ntk(model, params0, jnp.concatenate([train, test]), train)
+    check(kernel, train, test)
     train_train, test_train = np.split(np.asarray(kernel, np.float64), [len(train)])
     train_train = (train_train + train_train.transpose(2, 3, 0, 1)) / 2  # to rounding it was
     return TangentKernel(train_train, dynamics.spectrum(train_train), test_train)
