@@ -1,9 +1,10 @@
-"""Progress of a long loop: a bar in a terminal, a line now and then elsewhere."""
+"""Progress of a long loop: a bar in a terminal or notebook, a line now and then elsewhere."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import escape
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,9 +18,16 @@ Say = Callable[[str], None]  # say(line), for the user
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Tick]:
-    """Yields tick(step, **values): what it is told is shown on stderr until the block ends."""
+    """Yields tick(step, **values): what it is told is shown until the block ends, on stderr or in
+    the notebook's cell."""
     console = Console(stderr=True)
-    with bar(title, total, console) if console.is_terminal else lines(title, total) as tick:
+    if console.is_jupyter:
+        showing = cell(title, total)
+    elif console.is_terminal:
+        showing = bar(title, total, console)
+    else:
+        showing = lines(title, total)
+    with showing as tick:
         yield tick
 
 
@@ -41,6 +49,27 @@ def bar(title: str, total: int, console: Console) -> Iterator[Tick]:
             live.update(task, completed=step, shown=shown if step else f"{shown} {COMPILING}")
 
         yield tick
+
+
+@contextmanager
+def cell(title: str, total: int) -> Iterator[Tick]:
+    """A browser's own bar; rich's needs widgets, which not every notebook has."""
+    from IPython.display import HTML, display
+
+    shown = COMPILING
+    handle = display(HTML(""), display_id=True)
+
+    def tick(step: int, **values: float) -> None:
+        nonlocal shown
+        shown = text(values) if values else shown
+        told = escape(f"{title} {step}/{total} {shown}")
+        handle.update(HTML(f'<progress value="{step}" max="{total}"></progress> {told}'))
+
+    tick(0)
+    try:
+        yield tick
+    finally:
+        handle.update(HTML(""))
 
 
 @contextmanager

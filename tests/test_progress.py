@@ -1,7 +1,10 @@
 """What a long run tells where there is no terminal."""
 
 import io
+import sys
 import time
+from contextlib import suppress
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -52,3 +55,28 @@ def test_a_bar_says_that_it_compiles_until_the_first_step():
         tick(1)
         assert "loss 2 " in (after := shown())
         assert "compiling" not in after
+
+
+def test_a_notebook_shows_a_bar_and_then_nothing(monkeypatch):
+    """As its title was typed, again."""
+    told = []
+
+    class Cell:
+        def update(self, html):
+            told.append(html)
+
+    shows = ModuleType("IPython.display")
+    shows.HTML, shows.display = str, lambda html, display_id: Cell()
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", shows)
+    monkeypatch.setattr(progress, "Console", lambda stderr: SimpleNamespace(is_jupyter=True))
+    with suppress(KeyError), progress.progress("<b>", 8) as tick:
+        tick(0, loss=2.0)
+        tick(3)
+        raise KeyError
+    assert told == [
+        '<progress value="0" max="8"></progress> &lt;b&gt; 0/8 compiling',
+        '<progress value="0" max="8"></progress> &lt;b&gt; 0/8 loss 2',
+        '<progress value="3" max="8"></progress> &lt;b&gt; 3/8 loss 2',
+        "",
+    ]
