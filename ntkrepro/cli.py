@@ -198,12 +198,28 @@ def launch(runs: "list[Run]", hydra: list[str], job: "Job") -> None:
     """`workers` processes by Hydra's launcher: one job each, all of them walk the same grid."""
     from ntkrepro.config.words import quoted
 
+    refuse_without_plugins(hydra)
     first = runs[0].experiment
     jobs = ",".join(str(i + 1) for i in range(first.workers))
     with signals.forwarded():
         hydra_main(
             ["--multirun", f"workers={jobs}", f"results={quoted(first.results)}", *hydra], job
         )
+
+
+def refuse_without_plugins(hydra: list[str]) -> None:
+    """Raises UserError for a launcher other than Hydra's own where the others aren't installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    for word in hydra:
+        key, _, name = word.partition("=")
+        if key != "hydra/launcher" or name == "basic":
+            continue
+        try:
+            list(map(version, LAUNCHERS))
+        except PackageNotFoundError as error:
+            told = f"needs {error.name}; pip install 'ntkrepro[cluster]'"
+            raise UserError(f"{word}: {told}") from error
 
 
 def worker(
@@ -342,6 +358,13 @@ def report(words: list[str]) -> None:
     from ntkrepro.report import page
 
     page.report(words)
+
+
+def bundle(words: list[str], multirun: str = "") -> None:
+    """Archive figures, their claims and records for a reader who has nothing else."""
+    from ntkrepro.report.bundle import bundle
+
+    print(bundle(words))
 
 
 def reproduce(words: list[str]) -> None:
@@ -505,6 +528,7 @@ class Command:
 
 
 FORCE = "--force"
+LAUNCHERS = ("hydra-joblib-launcher", "hydra-submitit-launcher")
 OPTIONS = {  # its short name, what it needs, what it does
     "--multirun": ("-m", "", "every point of what the words and the experiment sweep"),
     FORCE: ("", "", "compute again what is there"),
@@ -534,6 +558,9 @@ COMMANDS = {
         figures, f"FIGURE|{KV}", "draw from records, check the paper's claims", *GRID
     ),
     "report": Command(report, "scale=...", "write results/report/SCALE/ and results/claims.md"),
+    "bundle": Command(
+        bundle, f"FIGURE|FILE.zip|{KV}", "archive figures, claims and records (RO-Crate)", *GRID
+    ),
     "reproduce": Command(
         reproduce, "scale=...|budget=8h", "run what the report lacks, in such a time, and report"
     ),

@@ -56,6 +56,15 @@ def report(overrides: Sequence[str]) -> None:
 
     Raises UserError for an override of anything but the scale and the results folder.
     """
+    page, own = written(overrides)
+    for lack in dict.fromkeys(lack for shown in own.gathered for lack in shown.missing):
+        print(f"missing {lack}", file=sys.stderr)
+    print(f"{page}, {page.parents[2] / 'claims.md'}")
+    show(own)
+
+
+def written(overrides: Sequence[str]) -> tuple[Path, Reported]:
+    """The page, beside it the claims of all scales, and what they tell. Raises as `report` does."""
     refuse_unknown(overrides)
     chosen = compose(overrides).experiment
     folder, scale = Path(chosen.results), chosen.scale.name
@@ -66,10 +75,7 @@ def report(overrides: Sequence[str]) -> None:
         file.write(html(own, scales, folder, overrides).encode())
     with atomic(folder / "claims.md") as file:
         file.write(claims_page(scales, folder).encode())
-    for lack in dict.fromkeys(lack for shown in own.gathered for lack in shown.missing):
-        print(f"missing {lack}", file=sys.stderr)
-    print(f"{page}, {folder / 'claims.md'}")
-    show(own)
+    return page, own
 
 
 def refuse_unknown(overrides: Sequence[str]) -> None:

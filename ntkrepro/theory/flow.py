@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkrepro.errors import UserError
 from ntkrepro.networks import architectures, functions
 from ntkrepro.theory.losses import LOSSES
 
@@ -59,8 +60,7 @@ def coefficients(
 
     `lr` includes loss.scale.
     """
-    import diffrax  # takes 0.7 s, and few runs need it
-
+    diffrax = solver()
     with jax.enable_x64(True):
         f0, y, ts = (jnp.asarray(np.asarray(a, np.float64)) for a in (f0, y, steps))
         gradient = jax.grad(LOSSES[loss].value)
@@ -85,3 +85,13 @@ def coefficients(
             max_steps=None,
         )
         return np.asarray(solution.ys[0])
+
+
+def solver() -> Any:
+    """The package diffrax, which takes 0.7 s, and which few runs need. Raises UserError."""
+    try:
+        import diffrax
+    except ImportError as error:
+        told = "flow: needs diffrax here; pip install 'ntkrepro[flow]', or follow the steps"
+        raise UserError(told) from error
+    return diffrax

@@ -1,10 +1,13 @@
 """Minibatches and cross entropy in function space (Eq. 20, 24-26), discrete and as a flow."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ntkrepro.errors import UserError
 from ntkrepro.theory import dynamics, flow
 from ntkrepro.theory.kernels import empirical
 from ntkrepro.theory.losses import LOSSES
@@ -141,3 +144,11 @@ def test_reference_values_of_a_network_and_without_its_kernel():
     assert error(c[1], c[0]) < ORACLE
     apart = np.stack([flow.matrix_free(model, params0, x2, x1)(jnp.asarray(a)) for a in c[1]])
     assert error(f2 - apart, v["ce_full_f2"]) < ODE
+
+
+def test_without_diffrax_the_flow_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffrax", None)
+    with pytest.raises(
+        UserError, match=r"flow: needs diffrax here; pip install 'ntkrepro\[flow\]'"
+    ):
+        flow.coefficients(flow.dense(np.eye(2)), np.zeros((2, 1)), np.ones((2, 1)), "mse", [1], 0.1)

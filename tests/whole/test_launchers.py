@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ntkrepro import cli
+from ntkrepro.errors import UserError
 from ntkrepro.records import store
 from tests.conftest import COMMAND, TINY, wait_for
 
@@ -167,3 +169,13 @@ def test_starting_the_slurm_twice_changes_nothing(queue):
     assert set(before) == {"munged", "slurmctld", "slurmd"}
     assert f"SLURM_CONF={STATE}/slurm.conf" in slurm(str(SCRIPT), "start")
     assert pids() == before
+
+
+def test_without_the_launchers_a_grid_says_what_to_install(monkeypatch):
+    cli.refuse_without_plugins(["hydra/launcher=joblib"])
+    monkeypatch.setattr(cli, "LAUNCHERS", ("hydra-nowhere",))
+    with pytest.raises(
+        UserError, match=r"=slurm: needs hydra-nowhere; pip install 'ntkrepro\[cluster\]'"
+    ):
+        cli.refuse_without_plugins(["hydra.launcher.x=1", "hydra/launcher=slurm"])
+    cli.refuse_without_plugins(["hydra.launcher.x=1", "hydra/launcher=basic"])
