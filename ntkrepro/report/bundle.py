@@ -52,9 +52,13 @@ def bundle(words: Sequence[str]) -> Path:
     overrides = [word for word in words if "=" in word]
     if len(files) > 1:
         raise UserError(f"bundle {' '.join(files)}: is one file")
-    if not names:
-        page.refuse_unknown(overrides)
-    shown = [one for one in gather.gather(names or page.NAMES, overrides) if one.drawable]
+    contents: dict[str, bytes] = {}
+    if names:
+        gathered = gather.gather(names, overrides)
+    else:
+        report, own = page.written(overrides)
+        contents[f"report/{own.scale}/index.html"], gathered = report.read_bytes(), own.gathered
+    shown = [one for one in gathered if one.drawable]
     if not shown:
         command = " ".join(["ntkrepro", "figures", *words])
         raise UserError(f"bundle: no figure can be drawn yet; `{command}` says what is missing")
@@ -63,10 +67,7 @@ def bundle(words: Sequence[str]) -> Path:
     }
     where = compose(scaled(overrides)).experiment
     to = Path(*files) if files else Path(where.results) / f"ntkrepro-{where.scale.name}.zip"
-    contents = dict(members(shown, pictures, Path(where.results)))
-    if not names:
-        written, _ = page.written(overrides)
-        contents[f"report/{where.scale.name}/index.html"] = written.read_bytes()
+    contents |= members(shown, pictures, Path(where.results))
     write(to, contents, records_of(shown))
     return to
 
