@@ -28,6 +28,7 @@ def tangent_kernel(
     call = partial(empirical.ntk, model, memory=2**62)
     answer = 0 if one else len(rows) * len(x) * outputs(setup) ** 2 // len(x) ** 2
     held += of_host(answer * x.dtype.itemsize)
+    name = f"{name} by {way}" if (way := empirical.way(model, rows, len(x))) else name
     return [Call(name, calls * count, call, (setup.params0, *pair), held)]
 
 

@@ -8,7 +8,7 @@ with delta_a = d f_a / d h, so the layer's part of the kernel is
 one forward and k backward passes over n examples and n^2 inner products, no Jacobian. A layer that
 is applied at many positions, such as a Conv, has one such product per position: its Jacobian sum_p
 x_p (x) delta_p is formed, contracted and freed, of a Conv for one offset of the window at a time.
-What is left has its Jacobian from reverse mode.
+What is left, every parameter of a user's own network, goes the ways of generic.py.
 """
 
 from collections.abc import Iterator
@@ -24,6 +24,8 @@ from ntkrepro.compilation import jit
 from ntkrepro.networks.architectures import Network
 from ntkrepro.networks.functions import flatten, unflatten
 from ntkrepro.networks.layers import WINDOW, convolve
+from ntkrepro.theory.kernels import generic
+from ntkrepro.theory.kernels.generic import contract
 
 LayerPath = tuple[str, ...]  # the names that lead to a layer's parameters
 MEMORY = 2**31  # bytes that the blocks of one call may take
@@ -141,14 +143,6 @@ def offset_jacobian(layer: ConvLayer, i: int, j: int) -> jax.Array:
     return jnp.einsum("nhwc,nkhwj->nkcj", x[:, rows, columns], layer.delta)
 
 
-def contract(a: jax.Array, b: jax.Array, trace: bool) -> jax.Array:
-    """Jacobians [n, k, ...], [m, k, ...] -> [n, k, m, k], or the trace over outputs / k [n, m]."""
-    a, b = (x.reshape(*x.shape[:2], -1) for x in (a, b))
-    if trace:
-        return jnp.tensordot(a, b, [[1, 2], [1, 2]]) / a.shape[1]
-    return jnp.tensordot(a, b, [[2], [2]])
-
-
 def spread(x: jax.Array) -> jax.Array:
     """Rows over all devices, where there are several and they divide the rows evenly."""
     devices = jax.devices()
@@ -167,7 +161,7 @@ def _block(
     parts = {path: layer_kernel(first[path], second[path], trace) for path in first}
     rest = _without(params, first)
     if rest:
-        parts[("rest",)] = _jacobian_kernel(model, params, rest, x1, x2, trace)
+        parts[("rest",)] = _rest_kernel(model, params, rest, x1, x2, trace)
     return parts if per_layer else sum(parts.values())
 
 
@@ -176,7 +170,7 @@ def _without(params: Any, layers: dict[LayerPath, Layer]) -> list[LayerPath]:
     return [path for path in flatten(params) if path[:-1] not in layers]
 
 
-def _jacobian_kernel(
+def _rest_kernel(
     model: Network,
     params: Any,
     paths: list[LayerPath],
@@ -184,18 +178,28 @@ def _jacobian_kernel(
     x2: jax.Array | None,
     trace: bool,
 ) -> jax.Array:
-    """Any other parameter's part, from the Jacobian of each example alone."""
+    """Any other parameter's part, by the way that takes fewer operations."""
     leaves = flatten(params)
     chosen = {path: leaves[path] for path in paths}
 
     def outputs(chosen: dict[LayerPath, jax.Array], x: jax.Array) -> jax.Array:
-        variables = {"params": unflatten({**leaves, **chosen})}
-        return model.apply(variables, x[None])[0]
+        return model.apply({"params": unflatten({**leaves, **chosen})}, x)  # type: ignore
 
-    jacobian = jax.vmap(jax.jacrev(outputs), (None, 0))
-    first = jacobian(chosen, x1)
-    second = first if x2 is None else jacobian(chosen, x2)
-    return sum(contract(first[path], second[path], trace) for path in paths)  # type: ignore
+    m = len(x1 if x2 is None else x2)
+    counted = generic.counts(model, x1.shape[1:], x1.dtype, tuple(paths))
+    way = generic.way(counted, len(x1), m, trace)
+    return generic.WAYS[way](outputs, chosen, x1, x2, trace)
+
+
+def way(model: Network, x: Any, m: int) -> str:
+    """Which of generic.py's ways gives the kernel of x [n, ...] and m others; "" where every
+    parameter is a layer's."""
+    one = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
+    params = jax.eval_shape(model.init, jax.random.key(0), one)["params"]
+    rest = _without(params, jax.eval_shape(partial(capture, model), params, one)[1])
+    if not rest:
+        return ""
+    return generic.way(generic.counts(model, one.shape[1:], x.dtype, tuple(rest)), len(x), m, False)
 
 
 def ntk(
@@ -254,13 +258,13 @@ def _put(out: np.ndarray, block: np.ndarray, i: int, j: int, mirror: bool) -> No
 
 def rows_at_once(model: Network, x: jax.Array, memory: int) -> int:
     """Examples whose inputs, deltas and block of the kernel fit into `memory` bytes."""
-    each, square = _sizes(model, x.shape[1:], x.dtype)
+    each, square = _sizes(model, x.shape[1:], x.dtype, len(x))
     return max(1, int((-each + (each**2 + 4 * square * memory) ** 0.5) / (2 * square)))
 
 
 @lru_cache
-def _sizes(model: Network, inputs: tuple[int, ...], dtype: Any) -> tuple[int, int]:
-    """Bytes for one example, and for one pair; cached, as tracing takes longer than a kernel."""
+def _sizes(model: Network, inputs: tuple[int, ...], dtype: Any, n: int) -> tuple[int, int]:
+    """Bytes for one example of n, and for one pair; cached: tracing takes longer than a kernel."""
     x = jax.ShapeDtypeStruct((1, *inputs), dtype)
     params = jax.eval_shape(model.init, jax.random.key(0), x)["params"]
     f, layers = jax.eval_shape(partial(capture, model), params, x)
@@ -279,7 +283,9 @@ def _sizes(model: Network, inputs: tuple[int, ...], dtype: Any) -> tuple[int, in
             default=0,
         )
     )
-    each += 2 * item * k * sum(leaf.size for leaf in _leaves(params, _without(params, layers)))
+    if rest := _without(params, layers):
+        counted = generic.counts(model, inputs, dtype, tuple(rest))
+        each += generic.bytes_of(counted, generic.way(counted, n, n, False), item)
     return each, 3 * item * k * k  # x.x', delta.delta' and their product
 
 
