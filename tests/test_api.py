@@ -282,7 +282,7 @@ def test_a_network_starts_at_the_parameters_that_are_given(x64):
         (mlp, {}, r"network: mlp\(params, x\) needs params0=, or give \(init, mlp\)"),
         (mlp, {"params0": {"w": [1, 2]}}, "params0: parameter w.* is int32: must be of real numb"),
         (mlp, {"params0": "theta"}, "params0: must be a pytree of arrays of real numbers"),
-        (3, {}, r"network int: returned 3: must be a Flax Linen module or \(init, apply\)"),
+        (3, {}, r"network int: returned 3: must be a Flax Linen module, .* or \(init, apply\)"),
         (Pair(1), {"data": ONE[:3]}, r"data: is tuple: must be \(x_train, y_train, x_test, y_test"),
         (Pair(1), {"data": {"x_train": X}}, "data: has no y_train; it needs x_train, y_train, x_t"),
         (Pair(1), {"data": (X, Y[:5], X, Y)}, "data: x_train has 12 examples and y_train 5"),

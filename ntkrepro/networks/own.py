@@ -1,13 +1,12 @@
 """A network of the user's own: what model.factory makes, behind the face of a Flax module."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any, ClassVar
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
@@ -15,10 +14,11 @@ from jax.extend.core import jaxprs_in_params
 from ntkrepro.config import held
 from ntkrepro.config.schema import Model
 from ntkrepro.errors import UserError, first_line, nearest
+from ntkrepro.networks import frontends
+from ntkrepro.networks.frontends import RANDOM, Unfit
 from ntkrepro.networks.layers import ACTIVATIONS
 
 OFFERED = ("width", "depth", "activation", "w_var", "b_var")  # keys of `model`; and `outputs` = k
-SOWN = {"intermediates", "perturbations", "layer"}  # Flax collections that f doesn't depend on
 ALONE = "outputs must be a function of parameters and x, of each example alone"
 
 
@@ -33,7 +33,6 @@ class Custom:
     structured: ClassVar[bool] = False
     own: ClassVar[bool] = True
     analytic: ClassVar[None] = None
-    mixes_examples: ClassVar[bool] = False
 
     @classmethod
     def weights(cls, model: Model, inputs: int) -> None:
@@ -44,6 +43,8 @@ class Custom:
     names: tuple[str, ...]
     tree: Any
     convolutional: bool
+    mixes_examples: bool = False
+    outputs: int = 0  # known where it mixes them
 
     def init(self, key: jax.Array, x: jax.Array) -> dict[str, Any]:
         """Parameters theta_0 in the dtype of `x`."""
@@ -67,10 +68,11 @@ class Custom:
         offered = {key: getattr(model, key) for key in OFFERED}
         offered |= {"activation": ACTIVATIONS[model.activation.name], "outputs": k}
         target = load(factory, model.digest)
-        taken = takes(factory, target, offered)
+        taken = takes(factory, target, [*offered, *RANDOM])
         refuse_idle(model, taken)
-        keywords = tuple((key, offered[key]) for key in taken)
-        return _build(factory, target, keywords, (x.shape[1:], x.dtype), k)
+        keywords = tuple((key, offered[key]) for key in taken if key in offered)
+        drawn = tuple(key for key in taken if key in RANDOM)
+        return _build(factory, target, keywords, drawn, (x.shape[1:], x.dtype), k)
 
 
 LOADED: dict[str, str | None] = {}  # a module's digest when it was imported
@@ -91,18 +93,46 @@ def load(factory: str, digest: str | None) -> Any:
     return getattr(target, name)
 
 
-def takes(factory: str, target: Any, offered: Mapping[str, Any]) -> list[str]:
+def takes(factory: str, target: Any, offered: Iterable[str]) -> list[str]:
     """Which of the offered keywords the factory takes."""
     try:
-        parameters = inspect.signature(target).parameters.values()
+        named = keywords_of(target)
     except (TypeError, ValueError) as error:
-        raise refused(factory, f"is no class or function but {target!r}") from error
-    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        raise refused(factory, f"is no class or function but {target!r:.60}") from error
     lacks = [p.name for p in named if p.default is p.empty and p.name not in offered]
     if lacks:
         given = ", ".join(sorted(offered))
         raise refused(factory, f"needs {lacks[0]}, which must have a default; given are {given}")
     return [p.name for p in named if p.name in offered]
+
+
+def keywords_of(target: Any) -> list[inspect.Parameter]:
+    """What a class or a function can be given by name. Raises TypeError, ValueError for neither."""
+    found = list(inspect.signature(target).parameters.values())
+    if inspect.isclass(target) and all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in found):
+        made_by: Any = target  # a metaclass's call is what `signature` saw, as of NNX's modules
+        found = list(inspect.signature(made_by.__init__).parameters.values())[1:]
+    return [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+
+def drawing(target: Any) -> Callable | None:
+    """A class or a function that draws a model, as one that takes nothing but what it is drawn
+    from, and its outputs; none where it is no such thing."""
+    try:
+        named = keywords_of(target)
+    except (TypeError, ValueError):
+        return None
+    taken = [p for p in named if p.name in {"outputs", *RANDOM}]
+    lacks = [p for p in named if p.default is p.empty and p not in taken]
+    if lacks or not any(p.name in RANDOM for p in taken):
+        return None
+
+    def make(**given: Any) -> Any:
+        return target(**given)
+
+    told = {"__signature__": inspect.Signature(taken), "mixes_examples": frontends.mixes(target)}
+    vars(make).update(told)
+    return make
 
 
 def refuse_idle(model: Model, taken: list[str]) -> None:
@@ -116,26 +146,29 @@ def refuse_idle(model: Model, taken: list[str]) -> None:
 
 
 @lru_cache
-def _build(factory: str, target: Any, keywords: Any, like: Any, k: int) -> Custom:
+def _build(
+    factory: str, target: Any, keywords: Any, drawn: tuple[str, ...], like: Any, k: int
+) -> Custom:
     """Cached: runs that differ in seed, say, share their compiled programs."""
-    net = call(factory, "calling it", partial(target, **dict(keywords)))
-    start, forward = pair(factory, net)
-    forward = partial(columns, forward)
+    make = partial(frontends.functions_of, target, dict(keywords), drawn)
+    own = call(factory, "calling it", make)
     key, x = jax.random.key(0), jax.random.normal(jax.random.key(1), (2, *like[0]), like[1])
-    params = call(factory, "its init", partial(jax.eval_shape, start, key, x))
+    params, kept = call(factory, "its init", partial(jax.eval_shape, own.draw, key, x))
     names, tree = paths(factory, params)
     cast = partial(jax.tree.map, lambda leaf: jnp.asarray(leaf, x.dtype))  # as Custom.init does
     params = jax.eval_shape(cast, params)
+    if jax.tree.leaves(kept):
+        kept = call(factory, "its init", partial(frontends.constants, own, x))
+
+    def forward(params: Any, x: jax.Array) -> Any:
+        return columns(lambda params, x: own.forward(params, kept, x), params, x)
+
     trace = partial(jax.make_jaxpr(forward, return_shape=True), params, x)
     jaxpr, f = call(factory, "its apply", trace, f"; {ALONE}")
-    if getattr(f, "shape", None) != (len(x), k):
-        what = list(f.shape) if hasattr(f, "shape") else jax.tree.structure(f)
-        wanted = f"must be {[len(x), k]}, an output for each class, or column of targets"
-        raise refused(factory, f"outputs for {len(x)} examples are {what}: {wanted}")
-    for found in (f"outputs are {f.dtype}", *(f"computes in {d}" for d in narrowed(jaxpr.jaxpr))):
-        if found != f"outputs are {x.dtype}":
-            why = f"must be {x.dtype}, as its inputs are; leave its dtype out"
-            raise refused(factory, f"{found}: {why}")
+    refuse_outputs(factory, jaxpr, f, x, k)
+
+    def start(key: jax.Array, x: jax.Array) -> Any:
+        return own.draw(key, x)[0]
 
     def twice(key: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         params = cast(start(key, x))
@@ -144,45 +177,23 @@ def _build(factory: str, target: Any, keywords: Any, like: Any, k: int) -> Custo
     among, alone = call(factory, "running it", partial(jax.jit(twice), key, x))
     if not jnp.isfinite(among).all():
         raise refused(factory, "outputs at its initial parameters are not finite")
-    if jnp.abs(among - alone).max() > 1e-3 * jnp.abs(among).max():
-        raise refused(factory, f"outputs depend on the rest of the batch; {ALONE}")
-    return Custom(start, forward, names, tree, "conv_general_dilated" in str(jaxpr))
+    if not own.mixes and jnp.abs(among - alone).max() > 1e-3 * jnp.abs(among).max():
+        why = f"outputs depend on the rest of the batch; {ALONE}: {frontends.FROZEN}"
+        raise refused(factory, why)
+    convolutional = "conv_general_dilated" in str(jaxpr)
+    return Custom(start, forward, names, tree, convolutional, own.mixes, k)
 
 
-def pair(factory: str, net: Any) -> tuple[Callable, Callable]:
-    """(init, apply) of what the factory returned."""
-    if isinstance(net, tuple) and len(net) == 2 and all(map(callable, net)):
-        return net
-    if not (hasattr(net, "init") and hasattr(net, "apply")) or isinstance(net, tuple):
-        raise refused(
-            factory, f"returned {net!r:.60}: must be a Flax Linen module or (init, apply)"
-        )
-    if not isinstance(net, nn.Module):
-        return net.init, net.apply
-
-    def start(key: jax.Array, x: jax.Array) -> Any:
-        return parameters(factory, net.init(key, x))
-
-    return start, lambda params, x: net.apply({"params": params}, x)
-
-
-def parameters(factory: str, variables: Mapping[str, Any]) -> Any:
-    """Those among a Flax module's variables, which must have no state."""
-    state = sorted(set(variables) - {"params", *SOWN})
-    if state:
-        raise refused(factory, f"keeps state in {', '.join(state)}; {ALONE}")
-    return variables.get("params", {})
-
-
-def starting(factory: str, net: Any, params0: Any) -> tuple[Callable, Callable]:
-    """`pair` of a network that starts at params0, whatever the key; `net` may be its apply alone.
-
-    Of a Flax module params0 are its variables, or the parameters among them.
-    """
-    forward = pair(factory, net)[1] if isinstance(net, tuple) or hasattr(net, "apply") else net
-    flax = isinstance(net, nn.Module) and "params" in params0
-    theta = parameters(factory, params0) if flax else params0
-    return (lambda key, x: theta), forward
+def refuse_outputs(factory: str, jaxpr: Any, f: Any, x: jax.Array, k: int) -> None:
+    """Raises UserError where f isn't [n, k] in the dtype of x, or was computed in another."""
+    if getattr(f, "shape", None) != (len(x), k):
+        what = list(f.shape) if hasattr(f, "shape") else jax.tree.structure(f)
+        wanted = f"must be {[len(x), k]}, an output for each class, or column of targets"
+        raise refused(factory, f"outputs for {len(x)} examples are {what}: {wanted}")
+    for found in (f"outputs are {f.dtype}", *(f"computes in {d}" for d in narrowed(jaxpr.jaxpr))):
+        if found != f"outputs are {x.dtype}":
+            why = f"must be {x.dtype}, as its inputs are; leave its dtype out"
+            raise refused(factory, f"{found}: {why}")
 
 
 def columns(forward: Callable, params: Any, x: jax.Array) -> Any:
@@ -236,6 +247,8 @@ def call(factory: str, what: str, function: Callable[[], Any], needs: str = "") 
         return function()
     except UserError:
         raise
+    except Unfit as error:
+        raise refused(factory, str(error)) from error
     except Exception as error:
         told = f"{what} raised {type(error).__name__}: {first_line(error)}{needs}"
         shows = "" if held.find("model.factory", factory) else "; HYDRA_FULL_ERROR=1 shows where"

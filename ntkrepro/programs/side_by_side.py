@@ -7,7 +7,7 @@ import pandas as pd
 
 from ntkrepro.config.identity import Run
 from ntkrepro.config.rules import gradient_descent
-from ntkrepro.config.schema import Solver, Space
+from ntkrepro.config.schema import Experiment, Solver, Space
 from ntkrepro.data import load
 from ntkrepro.errors import RunFailed, UserError
 from ntkrepro.programs import failures, function_space, observe, weight_space
@@ -140,6 +140,8 @@ def stepping(setup: Setup) -> tuple[str, ...]:
 def spaces(setup: Setup) -> tuple[bool, bool]:
     """Whether the linearized side runs in function space, and whether in weight space."""
     experiment, linearized = setup.experiment, setup.experiment.linearized
+    if setup.model.mixes_examples:
+        refuse_pairs(experiment)
     space, plain = linearized.space, gradient_descent(experiment)
     auto = space is Space.auto
     function, weights = SIDES[space]
@@ -174,6 +176,16 @@ def spaces(setup: Setup) -> tuple[bool, bool]:
         )
     function = function or (auto and plain and fits(setup))
     return function, weights or (auto and not function)
+
+
+def refuse_pairs(experiment: Experiment) -> None:
+    """Raises UserError for what needs a kernel of pairs of examples, where outputs depend on all
+    of their batch: of a network of the user's own, as rules.py knows the others."""
+    why = "as the network says mixes_examples = True: there is no kernel of pairs of examples"
+    if experiment.log.kernel:
+        raise UserError(f"log.kernel=true: must be false, {why}")
+    if experiment.optimizer.solver is Solver.leaps:
+        raise UserError(f"optimizer.solver=leaps: must be steps, {why}")
 
 
 def warn(member: Member, say: Say) -> None:

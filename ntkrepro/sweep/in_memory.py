@@ -17,7 +17,7 @@ from ntkrepro.config.identity import Run
 from ntkrepro.config.npz import Arrays
 from ntkrepro.config.words import text_of
 from ntkrepro.errors import RunFailed, UserError, first_line
-from ntkrepro.networks import own
+from ntkrepro.networks import frontends, own
 from ntkrepro.programs.run import PINNED, Outcome, numerics
 from ntkrepro.programs.setup import shapes
 from ntkrepro.records import store
@@ -56,22 +56,26 @@ def record(
 
 def name_of(network: Any) -> str:
     """What a record calls it."""
-    function = network[1] if isinstance(network, tuple) and len(network) == 2 else network
+    pair = isinstance(network, tuple) and len(network) == 2
+    function = network[1 if callable(network[1]) else 0] if pair else network
     return getattr(function, "__name__", type(function).__name__)
 
 
 def held_network(network: Any, params0: Any) -> Held:
     """What model.factory would name. Raises UserError for what can't be one."""
-    name = name_of(network)
+    name, library = name_of(network), frontends.of(network)
+    drawing = own.drawing(network) if library is None and params0 is None else None
+    if drawing:
+        return Held(name, drawing, "", f"network {name}")
     if isinstance(network, type):
         raise UserError(f"network: {name} is a class: give a network of it, as in {name}(...)")
     if params0 is not None:
         own.real(params0)
-    elif callable(network) and not hasattr(network, "init"):
+    elif callable(network) and library is None:
         raise UserError(f"network: {name}(params, x) needs params0=, or give (init, {name})")
 
     def make() -> Any:
-        return network if params0 is None else own.starting(name, network, params0)
+        return network if params0 is None else frontends.starting(name, network, params0)
 
     return Held(name, make, "", f"network {name}")
 

@@ -33,7 +33,10 @@ def test_runs_that_differ_in_seed_share_their_network(here):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("State", "keeps state in batch_stats; outputs must be a function of parameters and x"),
+        (
+            "State",
+            "updates its batch_stats in a call: freeze BatchNorm by use_running_average=True",
+        ),
         ("Dropout", "its apply raised InvalidRngError"),
         ("Mixing", "outputs depend on the rest of the batch"),
         ("NotFinite", "outputs at its initial parameters are not finite"),
@@ -42,7 +45,10 @@ def test_runs_that_differ_in_seed_share_their_network(here):
         ("Training", "its init raised TypeError: Training.__call__() missing 1"),
         ("raises", "calling it raised RuntimeError: no luck; HYDRA_FULL_ERROR=1 shows where"),
         ("needs", "needs hidden, which must have a default; given are activation,"),
-        ("nothing", "returned None: must be a Flax Linen module or (init, apply)"),
+        (
+            "nothing",
+            "returned None: must be a Flax Linen module, a Flax NNX module, an Equinox module or (",
+        ),
         ("whole", "parameter a is int"),
         ("empty", "has no parameters"),
         ("number", "is no class or function but 3"),
