@@ -24,7 +24,8 @@ LARGEST = 1e15  # whose squares float32 can sum
 
 
 class Arrays(NamedTuple):
-    """x [N, ...] of both splits, and y: integers [N], the classes, or targets [N, k], float64."""
+    """x [N, ...] of both splits, and y: integers [N], the classes, or targets [N, k], float64; in
+    a file those of one output may be [N]."""
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -148,7 +149,8 @@ def refuse_shapes(path: str, arrays: dict[str, Declared]) -> None:
     for a, b in (("x_train", "x_test"), ("y_train", "y_test")):
         first, second = arrays[a], arrays[b]
         pixels = np.uint8 in (first.dtype, second.dtype) and first.dtype != second.dtype
-        if first.shape[1:] != second.shape[1:] or pixels:
+        mixed = a in Y and (first.dtype.kind == "f") != (second.dtype.kind == "f")
+        if first.shape[1:] != second.shape[1:] or pixels or mixed:
             raise refused(path, f"{a} is {first} and {b} {second}: examples must be alike")
 
 
@@ -166,22 +168,23 @@ def unpack(file: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 def numbers(path: str, name: str, array: np.ndarray) -> np.ndarray:
-    """Finite; y as integers where it is of whole numbers by its type, else float64."""
+    """Finite; y as integers where it is of whole numbers by its type, else float64 [n, k]."""
     largest = max(-float(array.min()), float(array.max()))
     if not np.isfinite(largest):
         raise refused(path, f"{name} has values that are not finite")
     if largest > LARGEST:
         raise refused(path, f"{name} has values of {largest:.3g}: must be up to {LARGEST:g}")
     if name.startswith("y"):
-        return array.astype(float if array.dtype.kind == "f" else int)
+        targets = array.dtype.kind == "f"
+        return array.reshape(len(array), -1).astype(float) if targets else array.astype(int)
     return array
 
 
 def refuse_split(path: str, split: str, x: Declared, y: Declared) -> None:
     if len(x.shape) < 2:
         raise refused(path, f"x_{split} is {x}: must be [n, d] or [n, h, w, c], say")
-    if len(y.shape) != (2 if y.dtype.kind == "f" else 1):
-        wanted = "integers [n], the classes, or floats [n, k], the targets"
+    if len(y.shape) not in ((1, 2) if y.dtype.kind == "f" else (1,)):
+        wanted = "integers [n], the classes, or floats [n] or [n, k], the targets"
         raise refused(path, f"y_{split} is {y}: must be {wanted}")
     if x.shape[0] != y.shape[0]:
         raise refused(path, f"x_{split} has {x.shape[0]} examples and y_{split} {y.shape[0]}")

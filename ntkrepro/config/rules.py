@@ -34,7 +34,8 @@ Refused = Iterator[tuple[str, Any, str]]  # key, its value, what it must be
 
 
 def check(experiment: Experiment) -> None:
-    """Raises UserError for the first value that can't be meant; `all` becomes a number."""
+    """Raises UserError for the first value that can't be meant; `all` becomes a number, and
+    data.subspace false where nothing is flattened."""
     for rule in (out_of_bounds, *RULES):
         for key, value, wanted in rule(experiment):
             raise UserError(f"{key}={written(value)}: must be {wanted}")
@@ -179,11 +180,10 @@ def leaps(e: Experiment) -> Refused:
 def inputs(e: Experiment) -> Refused:
     data, architecture = e.data, e.model.architecture
     gaussian, network = data.name is DataSet.gaussian, f"model.architecture={architecture.name}"
+    data.subspace = data.subspace and architecture in FLATTENED
     if data.augment and (data.subspace or gaussian):
         wanted = "false unless data.name is a set of images and data.subspace=false"
         yield "data.augment", True, wanted
-    if data.subspace and architecture not in FLATTENED:
-        yield "data.subspace", True, f"false with {network}, not flattened"
     if gaussian and architecture in ON_IMAGES:
         yield "data.name", data.name, f"a set of images with {network}"
     if data.targets is Targets.signs and len(data.classes) != 2:

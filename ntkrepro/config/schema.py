@@ -178,7 +178,9 @@ class Data:
     # none: pixels in [0, 1]
     normalize: Normalize = Normalize.image
     targets: Targets = Targets.onehot
-    subspace: bool = True  # rotate the inputs into their span: exact, and faster
+    # rotate the inputs into their span: exact, and faster; false where a network isn't given them
+    # flattened, as fc is
+    subspace: bool = True
     augment: bool = False  # random flips and crops of the train images, the same for both models
     # of program=ensemble: how many x(alpha) on the path between two train points stand in for the
     # test set

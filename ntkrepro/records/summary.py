@@ -23,16 +23,22 @@ def kernel_convergence(record: Record) -> str:
 
 
 def train(record: Record) -> str:
-    """Final loss, accuracy and RMSE against the network of every model, lr over critical, leaps."""
+    """Final loss, accuracy and RMSE against the network of every model, lr over critical, leaps.
+
+    Real targets have no accuracy.
+    """
     away = record.rows["quantity"] == "diverged"
     rows, ends = record.rows[~away], record.rows[away]
     last = rows[(rows["step"] == rows["step"].max()) & (rows["index"] == 0)]
+    shown = {"loss": "loss", "accuracy": "accuracy", "rmse": "RMSE to network"}
+    if not (last["quantity"] == "accuracy").any():
+        del shown["accuracy"]  # of targets that are no classes
     lines = [
-        f"{'':14}{'loss':>22}{'accuracy':>22}{'RMSE to network':>22}",
-        f"{'':14}" + f"{'train / test':>22}" * 3,
+        f"{'':14}" + "".join(f"{name:>22}" for name in shown.values()),
+        f"{'':14}" + f"{'train / test':>22}" * len(shown),
     ]
     for model in [name for name in MODELS if name in set(last["model"])]:
-        cells = [pair(last, model, quantity) for quantity in ("loss", "accuracy", "rmse")]
+        cells = [pair(last, model, quantity) for quantity in shown]
         lines.append(f"{model:14}" + "".join(f"{cell:>22}" for cell in cells))
     lines += [f"{row.model} diverged before step {row.step}" for row in ends.itertuples()]
     return "\n".join([*lines, *rates(record), *effort(record)])

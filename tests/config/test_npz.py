@@ -25,7 +25,7 @@ from tests.own import npz as chosen
         ({"x_train": PIXELS[:40].astype(np.uint8)}, "x_train is uint8 .* must be alike"),
         ({"x_test": PIXELS[40:] * np.nan}, "x_test has values that are not finite"),
         ({"x_test": PIXELS[40:, 0, 0, 0]}, r"x_test is float64 \[20\]: must be \[n, d\]"),
-        ({"y_train": LABELS[:40] / 2}, r"y_train is float64 \[40\]: must be integers \[n\]"),
+        ({"y_train": LABELS[:40] / 2}, r"y_train is float64 \[40\] and y_test int64 \[20\]: "),
         ({"y_train": LABELS[:40].astype(str)}, "y_train is <U.*: must be of numbers"),
         ({"y_train": LABELS[:40].astype(object)}, "y_train is object: must be of numbers"),
         ({"x_train": PIXELS[:40, :0]}, r"x_train is float64 \[40, 0, 4, 1\]: must not be empty"),

@@ -77,6 +77,17 @@ OWN = ("model=custom", "model.factory=nets:Pair")
 GAUSSIAN = ("data.classes=[positive,negative]",)
 
 
+@pytest.mark.parametrize("network", ["model.architecture=cnn", "model.architecture=wrn"])
+def test_the_subspace_chooses_itself(network):
+    """Where a network isn't given flattened inputs nothing is rotated, whatever is asked for."""
+    given = [network, "log.kernel=false", "linearized.analytic=false"]
+    asked = ([], ["data.subspace=true"], ["data.subspace=false"])
+    runs = [compose([*given, *words]) for words in asked]
+    assert {run.experiment.data.subspace for run in runs} == {False}
+    assert len({run.id for run in runs}) == 1
+    assert compose(given[1:]).experiment.data.subspace
+
+
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
@@ -123,7 +134,6 @@ GAUSSIAN = ("data.classes=[positive,negative]",)
         (["model.factory=a:b"], "null, or stand with model.architecture=custom (model=custom)"),
         ([*OWN, "model.pool=flatten"], "gap, or left out: it is for model.architecture=cnn"),
         ([*OWN, "model.parametrization=standard"], "left out with model.architecture=custom"),
-        ([*OWN, "data.subspace=true"], "false with model.architecture=custom"),
         ([*OWN, "linearized.analytic=true"], "false with model.architecture=custom"),
         ([*OWN, "optimizer.layer_rates=S33"], "same "),
         ([*OWN, "optimizer.train=readout"], "all with model.architecture=custom"),
