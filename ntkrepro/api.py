@@ -328,7 +328,8 @@ def compare(
 ) -> Comparison:
     """Train a network and, beside it, its linearization at its initial parameters.
 
-    network: a Flax Linen module; a pair (init, apply), or an object that has both,
+    network: a Flax module, Linen's or NNX's; an Equinox model; a class or function of `rngs` or
+    `key` that draws one of the latter two; a pair (init, apply), or an object that has both,
     init(key, x) -> params and apply(params, x) -> outputs; with params0 also apply alone. data:
     (x_train, y_train, x_test, y_test), or a dict of these: x [n, ...], as it is; y integers [n],
     the classes, one output each, or real numbers [n] or [n, k], the targets.

@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from flax import nnx
 from sklearn.datasets import load_digits
 
 import ntkrepro
@@ -255,6 +256,35 @@ def test_records_are_found_by_what_a_network_in_memory_computes(here, monkeypatc
     rows = first.frame[first.frame["quantity"] == "rmse"]
     of_first = frame[frame["lr"] == first.lr]
     np.testing.assert_array_equal(np.sort(of_first["value"]), np.sort(rows["value"]))
+
+
+class Drawn(nnx.Module):
+    """Its width is its own: no key of the run's decides it."""
+
+    def __init__(self, outputs, rngs, width=4):
+        self.last = nnx.Linear(5, width, rngs=rngs)
+        self.v = nnx.Variable(jnp.ones((width, outputs)))
+
+    def __call__(self, x):
+        return jnp.tanh(self.last(x)) @ self.v
+
+
+def at_start(network, **given):
+    """Outputs on test points."""
+    found = ntkrepro.compare(network, ONE, steps=1, keys=SHORT, **given).frame
+    rows = found.query("model == 'network' and quantity == 'output' and split == 'test'")
+    return rows[rows["step"] == 0]["value"].to_numpy()
+
+
+def test_a_model_is_drawn_by_the_seed_and_an_instance_is_found_by_its_arrays(here):
+    first, second = (at_start(Drawn, seed=seed) for seed in (0, 1))
+    assert np.abs(first - second).max() > 0
+    with jax.enable_x64(True):
+        nets = [Drawn(1, nnx.Rngs(seed)) for seed in (0, 1)]
+        for net in nets:
+            found = at_start(net, results="kept", precision="float64")
+            np.testing.assert_allclose(found, net(jnp.asarray(X_TEST))[:, 0], rtol=1e-6)
+    assert len(list((here / "kept/runs").iterdir())) == 2
 
 
 def test_a_network_starts_at_the_parameters_that_are_given(x64):

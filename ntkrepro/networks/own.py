@@ -249,6 +249,11 @@ def call(factory: str, what: str, function: Callable[[], Any], needs: str = "") 
         raise
     except Unfit as error:
         raise refused(factory, str(error)) from error
+    except jax.errors.UnexpectedTracerError as error:
+        why = (
+            "keeps an array where its library looks for none: make it a variable of NNX, or a field"
+        )
+        raise refused(factory, f"{why} of Equinox that isn't static") from error
     except Exception as error:
         told = f"{what} raised {type(error).__name__}: {first_line(error)}{needs}"
         shows = "" if held.find("model.factory", factory) else "; HYDRA_FULL_ERROR=1 shows where"

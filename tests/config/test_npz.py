@@ -40,6 +40,15 @@ def test_a_file_that_cannot_be_meant_is_refused(here, change, told):
         npz.read("own.npz")
 
 
+def test_targets_of_one_output_may_have_one_axis(here):
+    y = LABELS / 2
+    np.savez("own.npz", **ARRAYS | {"y_train": y[:40], "y_test": y[40:]})
+    found = npz.read("own.npz")
+    assert not found.has_classes
+    np.testing.assert_array_equal(found.y_test, y[40:, None])
+    assert npz.counts("own.npz") == {"": (40, 20)}
+
+
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04"])
 def test_a_file_that_is_no_npz_is_refused(here, content):
     (here / "own.npz").write_bytes(content)

@@ -366,6 +366,15 @@ class Drawn(nnx.Module):
         return self.head(x @ self.features)
 
 
+class Plain(nnx.Module):
+    def __init__(self, rngs):
+        self.w = nnx.Param(rngs.params.normal((3, 1)))
+        self.b = jnp.ones(1)
+
+    def __call__(self, x):
+        return x @ self.w + self.b
+
+
 class Whole(eqx.Module):
     w: jax.Array
 
@@ -388,6 +397,7 @@ def two(rngs):
         (equinox_by_batch, "outputs depend on the rest of the batch; outputs must be a function"),
         (lambda: NormedLinen(running=False), "updates its batch_stats in a call: freeze BatchNorm"),
         (Drawn, "features is no parameter, and so must not be drawn from the seed, nor depend on"),
+        (Plain, "keeps an array where its library looks for none: make it a variable of NNX, or"),
         (Whole, "has no parameters"),
         (two, "returned [NormedNnx("),
         (lambda key: NormedLinen(True), "takes key, which its init is given: must be left out of"),

@@ -11,6 +11,7 @@ from ntkrepro.errors import UserError
 from ntkrepro.figures import custom, gather, save
 from ntkrepro.programs.run import compute
 from ntkrepro.records import store
+from ntkrepro.records.summary import summary
 from ntkrepro.records.tables import series, table
 from tests.own import ARRAYS, SMALL, npz, words
 
@@ -86,6 +87,7 @@ def test_real_targets_have_no_accuracy(here, capsys):
     found = set(run(*chosen).rows["quantity"])
     assert {"loss", "rmse", "example_loss"} < found
     assert not found & {"accuracy", "example_correct"}
+    assert "accuracy" not in summary(run(*chosen))
     picture = custom.draw({"digits": gather.load(["experiment=digits", *chosen])[0]})
     titles = [ax.get_title() for ax in picture.axes if ax.get_visible()]
     assert len(titles) == 5
