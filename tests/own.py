@@ -26,6 +26,10 @@ def Pair(outputs, width=8, activation=jnp.tanh):
         return h @ v / width**0.5 + c
     return init, apply
 
+def Start(outputs):
+    """At the same parameters with every key."""
+    return lambda key, x: jnp.ones((16, outputs)), lambda w, x: flat(x) @ w
+
 class Conv(nn.Module):
     outputs: int
     width: int = 4

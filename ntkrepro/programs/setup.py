@@ -66,6 +66,7 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
     x_train, x_test = inputs(experiment, dataset)
     model = architectures.build(experiment.model, dataset.n0, k, x_train)
     params0 = functions.init(model, jax.random.key(experiment.seed), x_train)
+    refuse_idle_seed(experiment, model, params0, x_train)
     std = (experiment.model.w_var / dataset.n0) ** 0.5
     w_std = PARAMETRIZATIONS[experiment.model.parametrization.name](std)[1]
     pick = measure.pick_weights(params0, experiment.log.weights, experiment.seed)
@@ -73,6 +74,23 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
     norms = measure.full_norms(params0, hidden, w_std, experiment.seed)
     schedule = batches.batch_schedule(experiment.seed, len(x_train), opt.batch, opt.steps)
     return assemble(run, dataset, model, params0, (x_train, x_test), pick, norms, schedule)
+
+
+def refuse_idle_seed(
+    experiment: Experiment, model: architectures.Network, params0: Any, x: jax.Array
+) -> None:
+    """Raises UserError where a network of the user's own starts as with seed 0, and nothing else is
+    drawn: a seed that changes nothing must not name another run."""
+    draws = experiment.optimizer.batch is not None or experiment.data.augment
+    if draws or not (model.own and experiment.seed):
+        return
+    first = functions.init(model, jax.random.key(0), x)
+    if all(
+        (one == other).all()
+        for one, other in zip(*map(jax.tree.leaves, (params0, first)), strict=True)
+    ):
+        why = "the network starts at the same parameters with every seed, and no minibatch is drawn"
+        raise UserError(f"seed={experiment.seed}: must be 0, as {why}")
 
 
 def assemble(

@@ -7,7 +7,7 @@ from ntkrepro.config.compose import compose
 from ntkrepro.config.schema import Log, Optimizer
 from ntkrepro.errors import UserError
 from ntkrepro.programs.setup import log_steps, prepare
-from tests.own import ARRAYS, PIXELS, npz
+from tests.own import ARRAYS, PIXELS, npz, words
 
 
 @settings(max_examples=50, deadline=None)
@@ -30,3 +30,13 @@ def test_convolutions_of_what_are_no_images_are_refused(here):
     cnn = npz("model.architecture=cnn", "data.subspace=false", "data.train=9", "data.test=9")
     with pytest.raises(UserError, match=r"data\.name=npz: inputs are \[4, 1\].*cnn needs images"):
         prepare(compose(cnn))
+
+
+def test_a_seed_that_draws_nothing_is_refused(here):
+    """Else one run counted as many, and their interval had no width."""
+    fixed, drawn = words("Start", *npz("seed=1")), words("Pair", *npz("seed=1"))
+    with pytest.raises(UserError, match="seed=1: must be 0, as the network starts at the same par"):
+        prepare(compose(fixed))
+    assert prepare(compose([*fixed, "optimizer.batch=8"])).schedule is not None
+    assert prepare(compose([*fixed, "seed=0"])).params0
+    assert prepare(compose(drawn)).params0
