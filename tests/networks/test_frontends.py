@@ -243,7 +243,7 @@ SCALE, SHIFT, HEAD = (
 
 def nnx_normed(rngs):
     net = NormedNnx(rngs)
-    net.norm.mean[...], net.norm.var[...] = jnp.asarray(MEAN), jnp.asarray(VARIANCE)
+    net.norm.mean[...], net.norm.var[...] = jnp.float32(MEAN), jnp.float32(VARIANCE)
     net.eval()
     return net
 
