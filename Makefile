@@ -26,7 +26,7 @@ types: $(VENV)/installed
 figures: $(VENV)/installed  ## run what is missing at laptop scale, draw it, report, print the claims
 	-$(BIN)/ntkrepro reproduce
 
-docs: $(VENV)/installed  ## the README's verdicts and docs/open-numbers.md, from records and configs
+docs: $(VENV)/installed  ## what the README and docs/ take from records and configs
 	$(BIN)/python scripts/write_docs.py
 
 bench: $(VENV)/installed  ## speed against this machine's own matrix product, and the peer's; the plan against runs

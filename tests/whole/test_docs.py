@@ -93,10 +93,11 @@ def test_no_word_that_is_shown_means_something_to_bash(path):
     assert [word for word in found if shlex.quote(word) != word] == []
 
 
-README = (ROOT / "README.md").read_text()
-LINES = [
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results/claims.md", *DOCS]
+LINES = [  # of blocks without a language, which are only read
     line
-    for block in re.findall(r"^```\n(.*?)^```$", README, re.M | re.S)
+    for path in (ROOT / "README.md", *DOCS)
+    for block in re.findall(r"^```\n(.*?)^```$", path.read_text(), re.M | re.S)
     for line in block.splitlines()
     if line.startswith("ntkrepro")
 ]
@@ -104,14 +105,57 @@ LINES = [
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
 @pytest.mark.parametrize("line", LINES)
-def test_what_the_readme_types_is_read(line):
-    """As bash hands it over: the command, its options, and every word."""
-    script = f"ntkrepro() {{ printf '%s\\0' \"$@\"; }}; {line}"
-    command, *words = subprocess.check_output(["bash", "-c", script], text=True).split("\0")[:-1]
+def test_what_is_only_shown_is_read(line):
+    """As bash hands it over: each command, its options, and every word."""
+    script = f"ntkrepro() {{ printf '%s\\0' \"$@\" $'\\n'; }}; {line}"
+    for typed in subprocess.check_output(["bash", "-c", script], text=True).split("\n\0")[:-1]:
+        read_one(*typed.split("\0")[:-1])
+
+
+def read_one(command, *words):
     _, words = options_of(command, words)
-    assert len(split_hydra(words)[0]) == line.count(" hydra")
+    hydra, _ = split_hydra(words)
+    assert len(hydra) == sum("hydra" in word for word in words)
     of_command = ("budget=",) if command == "reproduce" else ()  # no key of a config
     read(word for word in words if "=" in word and not word.startswith(of_command))
+
+
+def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
+    """One block after another, as cells of a notebook; text is what the one before printed."""
+    monkeypatch.chdir(tmp_path)
+    printed, cells = "", {}
+    for language, name, body in BLOCK.findall((ROOT / "README.md").read_text()):
+        if language == "python":
+            exec(compile(body, name, "exec"), cells)
+            printed = capsys.readouterr().out
+        elif language == "text":
+            assert alike(body, printed), f"shown:\n{body}\ncame:\n{printed}"
+    assert "split" in printed
+
+
+LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(path):
+    """To a file of the checkout, and to a heading of it."""
+    text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", path.read_text(), flags=re.M | re.S)
+    links = {"".join(found) for found in LINK.findall(text)}
+    lost = [link for link in links if not link.startswith("http") and not there(path, link)]
+    assert lost == []
+
+
+def there(path, link):
+    file, _, heading = link.partition("#")
+    to = path.parent / file if file else path
+    return to.exists() and (not heading or heading in anchors(to.read_text()))
+
+
+def anchors(text):
+    """As GitHub makes them of headings."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    titles = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles}
 
 
 def test_every_key_stands_on_its_page():
