@@ -4,7 +4,7 @@ PYTHON_VERSION ?= 3.12
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick lint types figures docs bench watch wheels lock clean
+.PHONY: demo test quick lint types figures docs site bench watch wheels lock clean
 
 demo: $(VENV)/installed  ## the default experiment and its figure, on embedded data
 	$(BIN)/ntkrepro run
@@ -28,6 +28,12 @@ figures: $(VENV)/installed  ## run what is missing at laptop scale, draw it, rep
 
 docs: $(VENV)/installed  ## what the README and docs/ take from records and configs
 	$(BIN)/python scripts/write_docs.py
+
+site: $(VENV)/installed  ## README, docs/ and the reports as pages in site/; a link to nowhere fails
+	rm -rf build/site && mkdir -p build/site/results
+	cp -r README.md CONTRIBUTING.md docs build/site
+	cp -r results/claims.md results/figures results/report build/site/results
+	$(BIN)/python -m zensical build --clean --strict
 
 bench: $(VENV)/installed  ## speed against this machine's own matrix product, and the peer's; the plan against runs
 	$(BIN)/python scripts/bench_step.py

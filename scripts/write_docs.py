@@ -77,8 +77,9 @@ def answer(scales: list[outcome.Reported]) -> list[str]:
         f"**The wider, the closer.** At the paper's width of {width}, outputs stay within "
         f"{of('4b', '{:.0%}')} of their size and test accuracy within "
         f"{of('4c accuracy', '{:.1f}')} points, single weights within {of('4d', '{:.0%}')}; "
-        f"their distance falls as n to the {of('8e tanh L=1', '{:.2f}')} with tanh, as the paper "
-        f"says, and to the {of('8e relu L=1', '{:.2f}')} with ReLU ([why](docs/relu-exponent.md))."
+        f"the outputs' distance falls with the width as n^{of('8e tanh L=1', '{:.2f}')} for tanh, "
+        f"as the paper says, and n^{of('8e relu L=1', '{:.2f}')} for ReLU "
+        "([why](docs/relu-exponent.md))."
     ]
 
 
