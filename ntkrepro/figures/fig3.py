@@ -1,5 +1,7 @@
 """Figure 3: a pane for each step, and how far ensembles are from the processes, by width."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -56,13 +58,16 @@ def at_step(ax: Axes, record: Record, t: int) -> None:
     alpha, _ = ensembles.path(record)
     for name, label, colour in BANDS:
         mean, std = (array[t] for array in ensembles.process(record, name))
-        ax.fill_between(alpha, mean - 2 * std, mean + 2 * std, color=colour, alpha=0.25, lw=0)
-        ax.plot(alpha, mean, color=colour, label=label)
+        own: dict[str, Any] = {"color": colour, "gid": label.partition(" ")[0]}
+        ax.fill_between(alpha, mean - 2 * std, mean + 2 * std, alpha=0.25, lw=0, **own)
+        ax.plot(alpha, mean, label=label, **own)
     seen = ensembles.moments(record)
     mean, std = seen.mean[t], seen.std[t]
-    ax.plot(alpha, mean, color="k", lw=1, label="networks, mean")
-    ax.plot(alpha, mean - 2 * std, color="k", ls=":", lw=1.2, label="networks, ± 2 std")
-    ax.plot(alpha, mean + 2 * std, color="k", ls=":", lw=1.2)
+    networks: dict[str, Any] = {"color": "k", "gid": "network"}
+    dotted: dict[str, Any] = {"ls": ":", "lw": 1.2, **networks}
+    ax.plot(alpha, mean, lw=1, label="networks, mean", **networks)
+    ax.plot(alpha, mean - 2 * std, label="networks, ± 2 std", **dotted)
+    ax.plot(alpha, mean + 2 * std, **dotted)
     ax.plot([0, 1], [1, -1], "o", color="C3", ms=5, label="train points")
 
 
@@ -75,8 +80,9 @@ def distances(ax: Axes, records: list[Record], title: str) -> None:
         found = [ensembles.from_process(seen, records[0], name) for seen in every]
         value, ends = np.array([own.value for own in found]), np.array([f.interval for f in found])
         bars = np.abs(ends - value[:, None]).T
-        ax.errorbar(at, value, bars, fmt="o", ms=4, color=colour, label=label)
-        ax.plot(at[:1], value[:1], "o", ms=7, mfc="none", color=colour)
+        own: dict[str, Any] = {"color": colour, "gid": label.partition(" ")[0]}
+        ax.errorbar(at, value, bars, fmt="o", ms=4, label=label, **own)
+        ax.plot(at[:1], value[:1], "o", ms=7, mfc="none", **own)
     ax.axhspan(0.5, 0.5, color="0.6")
     across = -0.06 * max(at), 1.06 * max(at)
     ax.set(title=title, xlabel="1000/n", ylabel="distance from a process", xlim=across)

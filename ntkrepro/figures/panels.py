@@ -32,11 +32,15 @@ FORMULA = r"(?<!\\)\$.*?(?<!\\)\$"
 LINES = 5  # examples or weights in a pane
 BANDS = "Lines: root mean square over seeds; {}: least to greatest of the seeds"
 DEPTHS = {"wrn": "N"}  # architecture -> the paper's symbol of model.depth, where it isn't L
+# model -> its name in legends, and the gid of whatever shows it, by which the report hides it
 NAMES = {
+    "network": "network",
     "linearized": "linearized",
     "ntk_empirical": "linearized",
     "ntk_analytic": "analytic kernel",
 }
+NETWORK: dict[str, Any] = {"alpha": 0.55, "lw": 2.2, "gid": "network"}
+LINEARIZED: dict[str, Any] = {"ls": "--", "lw": 1.2, "gid": "linearized"}
 PREDICTED = {
     "linearized": "RMSE: linearized, trained",
     "ntk_empirical": r"RMSE: empirical kernel $\hat\Theta$",
@@ -151,8 +155,8 @@ def spread(frame: pd.DataFrame, count: int) -> pd.DataFrame:
 def pairs(ax: Axes, network: pd.DataFrame, linear: pd.DataFrame, count: int = LINES) -> None:
     """A colour per index, network solid, linearization dashed; from the first step on."""
     for i, column in enumerate(spread(network, count)):
-        ax.plot(network.index[1:], network[column][1:], color=f"C{i}", alpha=0.55, lw=2.2)
-        ax.plot(linear.index[1:], linear[column][1:], color=f"C{i}", ls="--", lw=1.2)
+        ax.plot(network.index[1:], network[column][1:], color=f"C{i}", **NETWORK)
+        ax.plot(linear.index[1:], linear[column][1:], color=f"C{i}", **LINEARIZED)
 
 
 def beside(ax: Axes, handles: Sequence[Artist] = (), *, title: str = "") -> None:
@@ -196,9 +200,10 @@ def logits(ax: Axes, record: Record, split: str) -> None:
     point = int(np.random.default_rng(0).integers(network.shape[1] // k))
     for i, (j, colour, marker) in enumerate(shown):
         own, often = point * k + j, (i % 4, 4)
-        ax.plot(network[own], color=colour, alpha=0.55, lw=2.2)
-        ax.plot(network[own], color=colour, ls="", marker=marker, ms=3.5, markevery=often)
-        ax.plot(linear[own], color=colour, ls="--", lw=1.2)
+        at: dict[str, Any] = {"marker": marker, "ms": 3.5, "markevery": often}
+        ax.plot(network[own], color=colour, **NETWORK)
+        ax.plot(network[own], color=colour, ls="", gid="network", **at)
+        ax.plot(linear[own], color=colour, **LINEARIZED)
     over_time(ax, f"{len(shown)} {outputs_word(record)} of one {split} point", "$f_t(x)$")
 
 
@@ -231,8 +236,9 @@ def curves(ax: Axes, record: Record, quantity: str) -> None:
             (linear_model(record), {"ls": "--"}),
         ):
             line = series(record, model, quantity, split)[1:]
-            label = f"{split}, {NAMES.get(model, model)}"
-            ax.plot(line["time"], line["value"], color=f"C{i}", label=label, **style)
+            name = NAMES.get(model, model)
+            shown: dict[str, Any] = {"label": f"{split}, {name}", "gid": name, **style}
+            ax.plot(line["time"], line["value"], color=f"C{i}", **shown)
     over_time(ax, quantity, quantity)
 
 
@@ -251,10 +257,11 @@ def rmse(ax: Axes, records: Sequence[Record]) -> None:
         if model in present:
             lines = [series(record, model, "rmse", "test")[1:] for record in records]
             time, values = lines[0]["time"], np.stack([line["value"] for line in lines])
-            (drawn,) = ax.plot(time, values[0], color=f"C{2 + i}", label=label)
+            own: dict[str, Any] = {"color": f"C{2 + i}", "gid": NAMES[model]}
+            (drawn,) = ax.plot(time, values[0], label=label, **own)
             if len(records) > 1:
                 band = values.min(0), values.max(0)
-                ax.fill_between(time, *band, color=f"C{2 + i}", alpha=0.2, lw=0)
+                ax.fill_between(time, *band, alpha=0.2, lw=0, **own)
             if model == "linearized":  # the empirical kernel's line may lie on it
                 drawn.set(alpha=0.55, lw=3)
     over_time(ax, "RMSE to the network, test points", "RMSE")

@@ -1,12 +1,15 @@
 """The report: one self-contained HTML page for a scale, and every scale's claims as Markdown."""
 
+import re
 import sys
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from ntkrepro.claims.claim import VERDICTS
 from ntkrepro.config.compose import compose
@@ -17,7 +20,7 @@ from ntkrepro.figures.catalog import FIGURES, OURS, Reading, figure
 from ntkrepro.figures.gather import Gathered
 from ntkrepro.figures.save import span
 from ntkrepro.files import atomic
-from ntkrepro.report import contracts, controls
+from ntkrepro.report import contracts, controls, vector
 from ntkrepro.report.markdown import claims_page
 from ntkrepro.report.marks import Choice, choices, used
 from ntkrepro.report.outcome import (
@@ -33,6 +36,8 @@ from ntkrepro.report.outcome import (
 
 NAMES = [name for name in FIGURES if name not in OURS]
 TEMPLATE = Path(__file__).with_name("page.html.j2")
+SCRIPT = Path(__file__).with_name("page.js")
+DRAWN = re.compile(r'<svg [^>]*data-of="(\w+)">.*?</svg>', re.DOTALL)
 MARKS = {
     "S": "stated in the paper",
     "P": "read off the authors' poster",
@@ -45,7 +50,7 @@ MARKS = {
 class Section(NamedTuple):
     """What the page shows of a figure besides its claims."""
 
-    picture: str  # a data URI
+    picture: Markup  # inline SVG
     poster: list[Reading]  # at the paper's numbers
     settings: list[tuple[Choice, str]]  # with the values in these runs
     provenance: dict[str, list[str]]
@@ -70,7 +75,7 @@ def written(overrides: Sequence[str]) -> tuple[Path, Reported]:
     folder, scale = Path(chosen.results), chosen.scale.name
     own = reported(scale, gather.gather(NAMES, overrides))
     scales = of_all(own, overrides)
-    page = folder / "report" / scale / "index.html"
+    page = index(folder, scale)
     with atomic(page) as file:
         file.write(html(own, scales, folder, overrides).encode())
     with atomic(folder / "claims.md") as file:
@@ -102,11 +107,24 @@ def of_all(own: Reported, overrides: Sequence[str]) -> list[Reported]:
     return found
 
 
-def section(shown: Gathered, folder: Path, scale: str) -> Section:
+def index(folder: Path, scale: str) -> Path:
+    return folder / "report" / scale / "index.html"
+
+
+def pictures(page: Path) -> dict[str, str]:
+    """Those of a page that is there, by what they were made of."""
+    text = page.read_text() if page.is_file() else ""
+    return {found[1]: found[0] for found in DRAWN.finditer(text)}
+
+
+def section(shown: Gathered, folder: Path, scale: str, drawn: Mapping[str, str]) -> Section:
+    """`drawn`: pictures that are there, by what they were made of."""
     png = save.picture(shown, save.path(folder, scale, shown.name)).read_bytes()
-    uri = f"data:image/png;base64,{b64encode(png).decode()}"
+    made = png + shown.figure.alt.encode() + Path(vector.__file__).read_bytes()
+    own, name = sha256(made).hexdigest()[:16], f"fig{shown.name}"
+    svg = drawn.get(own) or vector.inline(save.drawing(shown), name, shown.figure.alt, own)
     readings = shown.figure.poster(shown.records) if scale == "paper" else []
-    return Section(uri, readings, settings(shown), provenance(shown))
+    return Section(Markup(svg), readings, settings(shown), provenance(shown))
 
 
 def settings(shown: Gathered) -> list[tuple[Choice, str]]:
@@ -140,6 +158,7 @@ def provenance(shown: Gathered) -> dict[str, list[str]]:
 def html(own: Reported, scales: list[Reported], folder: Path, overrides: Sequence[str]) -> str:
     present = [shown for shown in own.gathered if shown.drawable]
     records, turned = own.records(), controls.stored(folder)
+    drawn, script = pictures(index(folder, own.scale)), SCRIPT.read_text()
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -149,8 +168,15 @@ def html(own: Reported, scales: list[Reported], folder: Path, overrides: Sequenc
         sentence=sentence(scales),
         columns=GLANCE,
         glance=[glance(one) for one in scales],
-        sections={shown.name: section(shown, folder, own.scale) for shown in present},
+        sections={shown.name: section(shown, folder, own.scale, drawn) for shown in present},
         scale=own.scale,
+        others=[
+            one.scale
+            for one in scales
+            if one.scale != own.scale and index(folder, one.scale).is_file()
+        ],
+        script=Markup(script),
+        digest=b64encode(sha256(script.encode()).digest()).decode(),
         records=records,
         commits=sorted({r.provenance.get("commit") or "unknown" for r in records}),
         command=" ".join(["ntkrepro report", *overrides]),
