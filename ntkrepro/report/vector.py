@@ -94,7 +94,7 @@ def attributes(told: Told) -> str:
 
 
 def small(text: str, name: str, told: dict[str, Told]) -> str:
-    """What is inside of matplotlib's <svg>: two decimals, no ids but those that are referred to."""
+    """What is inside of matplotlib's <svg>: three decimals, no ids but those referred to."""
     inner = text.partition("</metadata>")[2].rpartition("</svg>")[0]
     inner = re.sub(r"<style.*?</style>|<!--.*?-->", "", inner, flags=re.DOTALL)
     inner = re.sub(r"\s*\n\s*", " ", inner).replace("> <", "><").replace("xlink:href", "href")
@@ -106,4 +106,7 @@ def small(text: str, name: str, told: dict[str, Told]) -> str:
 
 
 def rounded(found: re.Match[str]) -> str:
-    return re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.2f}", found[0])
+    def short(number: re.Match[str]) -> str:
+        return f"{float(number[0]):.3f}".rstrip("0").rstrip(".")
+
+    return re.sub(r"\d+\.\d+", short, found[0])
