@@ -49,23 +49,18 @@ def inline(picture: Picture, name: str, alt: str, about: str) -> str:
 
 def marked(ax: Axes) -> Iterator[tuple[Artist, Told]]:
     """The series of a pane, and the bands and bars that belong to a model."""
-    bars = {line: (group, *group.lines) for group in errors(ax) if (line := group.lines[0])}
-    for line, (_, _, ends, lines) in bars.items():
-        for part in (*ends, *lines):
-            part.set_gid(line.get_gid())
-    caps = [cap for _, _, ends, _ in bars.values() for cap in ends]
+    bars = {
+        group.lines[0]: group for group in ax.containers if isinstance(group, ErrorbarContainer)
+    }
+    caps = [cap for group in bars.values() for cap in group.lines[1]]
     own = [line for line in ax.lines if line.get_transform() == ax.transData and line not in caps]
     dense = sum(np.size(line.get_xdata()) for line in own) > DENSE
     for line in own:
         line.set_rasterized(dense)
-        label = str(bars.get(line, (line,))[0].get_label())
+        label = str(bars.get(line, line).get_label())
         told = {"class": "series", "data-label": "" if label.startswith("_") else plain(label)}
         yield line, told | model(line)
     yield from ((part, told) for part in (*caps, *ax.collections) if (told := model(part)))
-
-
-def errors(ax: Axes) -> list[ErrorbarContainer]:
-    return [group for group in ax.containers if isinstance(group, ErrorbarContainer)]
 
 
 def model(artist: Artist) -> Told:

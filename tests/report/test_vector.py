@@ -32,6 +32,7 @@ def test_panes_and_series_say_what_they_are():
         ("\u0398\u0302 of n^2", "network"),
         ("bars", "linearized"),
     ]
+    assert "a level" not in text
     assert text.count('data-model="network"') == 2  # the band too
     assert text.count('data-model="linearized"') == 4  # points, bars, and both of their ends
     limits = re.findall(r'data-x="([^"]*)" data-y="([^"]*)"', text)
