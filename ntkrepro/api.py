@@ -17,9 +17,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from ntkrepro.config.keys import KEYS
 from ntkrepro.config.schema import Optimizer
 from ntkrepro.errors import RunFailed, UserError, first_line, nearest
-from ntkrepro.figures import custom, fits, gather, panels
+from ntkrepro.figures import asked, custom, fits, gather, panels
+from ntkrepro.figures import grid as drawn
 from ntkrepro.networks import own
 from ntkrepro.networks.own import Custom
 from ntkrepro.programs import function_space, leaping
@@ -382,6 +384,44 @@ def read_records(
     if not frames:
         raise UserError(f"experiment={experiment}: {nearest(str(experiment), sorted(names))}")
     return tables.with_configs(configs, frames)
+
+
+def grid(
+    frame: pd.DataFrame,
+    x: str = "step",
+    y: str = "rmse",
+    *,
+    hue: str = "",
+    facet: str = "",
+    of: str = "",
+    split: str = "",
+    index: int | None = None,
+    at: int | str = "last",
+    xscale: str = "auto",
+    yscale: str = "auto",
+) -> Figure:
+    """A quantity y of the runs in a frame of `read_records`, against a column of it.
+
+    x: step or time, for curves, or a column that runs differ in: a key, `width` for `model.width`,
+    or one of your own. A line for each `hue`, a pane for each `facet`. of: the model, split: of
+    which points, index: which of several; left out, the first there is of the network, its
+    linearization, and of test, train. at: a step, or each run's last. Scales: auto, log, linear.
+
+    Points are means over seeds (geometric on a log axis) with Student's 95 % intervals; on two log
+    axes the legend has each line's slope, fitted seed by seed, with its interval. A figure of
+    matplotlib's. Raises UserError for what isn't there, and for runs that would be one point.
+    """
+    number = "" if index is None else str(index)
+    known = [name for name in frame.columns if name not in ("run", "quantity", "value", "lr")]
+    words = asked.Asked(x, hue, facet, y, of, split, number, str(at), xscale, yscale)
+    own = asked.checked(words, known)
+    keys = [name for name in known if name in {*KEYS, *own.columns} - {*asked.OF_ROWS}]
+    configs = frame.drop_duplicates("run")[keys].astype(object)
+    asked.refuse_pooled(configs.where(configs.notna(), None).to_dict("records"), own)
+    with mpl.rc_context():
+        picture = drawn.picture(asked.rows(frame, own), own)
+        panels.caption(picture, "")
+    return picture
 
 
 def _leaps(

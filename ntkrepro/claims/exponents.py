@@ -62,7 +62,7 @@ def rests_on(rows: pd.DataFrame, x: str) -> pd.DataFrame:
 
 def span(rows: pd.DataFrame, *xs: str) -> str:
     """From where to where."""
-    ends = ((SYMBOLS[x], rows[x].min(), rows[x].max()) for x in xs if len(rows))
+    ends = ((SYMBOLS.get(x, x), rows[x].min(), rows[x].max()) for x in xs if len(rows))
     return ", ".join(f"{s}={low}" + (f" to {high}" if high > low else "") for s, low, high in ends)
 
 

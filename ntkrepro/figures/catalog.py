@@ -4,7 +4,7 @@ A figure is a module of this folder that ends in FIGURE, and a line in FIGURES. 
 into a picture and claims; it never trains, and never imports JAX.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ntkrepro.errors import UserError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from ntkrepro.claims.claim import Claim
     from ntkrepro.figures.panels import Picture
     from ntkrepro.records.store import Record
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 FIGURES = {  # name -> module
     "digits": "digits",
     "custom": "custom",
+    "grid": "grid",
     "1": "fig1",
     "2": "fig2",
     "3": "fig3",
@@ -37,11 +40,17 @@ FIGURES = {  # name -> module
     "F3": "figF3",
     "F4": "figF4",
 }
-OURS = ("digits", "custom")  # not the paper's
+OURS = ("digits", "custom", "grid")  # not the paper's
+BY_WORDS = ("custom", "grid")  # of the user's own runs, which words name
 
 
 def none_of_its_own(records: "dict[str, list[Record]]") -> "list[Claim]":
     """The claims of a figure that checks none."""
+    return []
+
+
+def no_words(records: "dict[str, list[Record]]") -> list[str]:
+    """Of a figure that says none but its claims."""
     return []
 
 
@@ -65,7 +74,11 @@ class Figure(NamedTuple):
     in those keys; `follows`: keys, or sections, that may change with them. `needs`: quantities
     without which a run can't be shown, `also` of single experiments; `only`: no others are kept in
     memory, but `wants`, of the runs that have them. `several`: the figure that more runs make.
-    `any_run`: of whatever experiment. `diverged`: with models that did.
+    `any_run`: of whatever experiment. `diverged`: with models that did. `given`: the figure of a
+    user's words and those of its runs, where some of the words are its own.
+
+    `table`: the rows that it shows, for a CSV. `says`: lines for the terminal. `stem`: what its
+    files are called, if not as the figure.
 
     title: one sentence. For the report: `paper`, what the paper says of it; `alt`, what there is to
     be seen; `poster`, readings of the authors' poster beside what the records have there. panes:
@@ -89,6 +102,10 @@ class Figure(NamedTuple):
     several: "Figure | None" = None
     any_run: bool = False
     diverged: bool = False
+    given: "Callable[[Sequence[str]], tuple[Figure, dict[str, tuple[str, ...]]]] | None" = None
+    table: "Callable[[dict[str, list[Record]]], DataFrame] | None" = None
+    says: "Callable[[dict[str, list[Record]]], list[str]]" = no_words
+    stem: str = ""
 
 
 def figure(name: str) -> Figure:

@@ -42,6 +42,8 @@ def asked(name: str, overrides: Sequence[str]) -> tuple[Figure, dict[str, tuple[
     Raises UserError, naming the key, where it can't show such runs; nothing is read yet.
     """
     own = figure(name)
+    if own.given:
+        return own.given(overrides)
     named = [word for word in overrides if word.lstrip("+").startswith("experiment=")]
     rest = [word for word in overrides if word not in named]
     chosen = [e for word in named for e in word.partition("=")[2].split(",")]
@@ -111,16 +113,21 @@ def refuse_unfit(name: str, needs: tuple[str, ...], record: Record) -> None:
     """Raises UserError for a run without a quantity that the figure shows, or that diverged."""
     quantities, bad = record.rows["quantity"], ~np.isfinite(record.rows["value"])
     for quantity in needs:
-        if not (quantities == quantity).any():
-            keys = [key.split(".") for key in SWITCHES.get(quantity, ())]
-            given = [f"{part}.{key}={written(record.config[part][key])}" for part, key in keys]
-            raise UserError(
-                f"{' '.join(given)}: run {record.id} has no {quantity}, which figure {name} shows; "
-                "leave it out"
-            )
+        refuse_absent(name, quantity, record)
         if (diverged := bad & (quantities == quantity)).any():
             step = record.rows["step"][diverged].min()
             raise UserError(
                 f"optimizer.lr={record.lr:g}: run {record.id} diverged, its {quantity} isn't "
                 f"finite at step {step}; a smaller one"
             )
+
+
+def refuse_absent(name: str, quantity: str, record: Record) -> None:
+    """Raises UserError for a run without it, which names the keys that leave it out."""
+    if not (record.rows["quantity"] == quantity).any():
+        keys = [key.split(".") for key in SWITCHES.get(quantity, ())]
+        given = [f"{part}.{key}={written(record.config[part][key])}" for part, key in keys]
+        raise UserError(
+            f"{' '.join(given) or quantity}: run {record.id} has no {quantity}, "
+            f"which figure {name} shows; leave it out"
+        )

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
@@ -11,8 +12,9 @@ from ntkrepro.claims.claim import FAILED, REPRODUCED, Claim
 from ntkrepro.config.identity import grid_id
 from ntkrepro.errors import UserError
 from ntkrepro.figures import fits, panels
-from ntkrepro.figures.catalog import FIGURES
+from ntkrepro.figures.catalog import BY_WORDS, FIGURES
 from ntkrepro.figures.gather import Gathered, gather
+from ntkrepro.files import atomic
 from ntkrepro.records.store import Record
 from ntkrepro.records.summary import solver
 
@@ -20,13 +22,13 @@ COLOURS = {REPRODUCED: "green", FAILED: "red"}
 
 
 def draw(names: Sequence[str], overrides: Sequence[str]) -> None:
-    """Draw the named figures (none: all but `custom`, the user's own) and print their claims.
+    """Draw the named figures (none: all but those of the user's own runs) and print their claims.
 
     Overrides choose the scale, or an exploration, whose files then carry its run id. Raises
     UserError for an unknown figure, for runs that one can't show, before anything is written, and
     for missing records with the commands that make them.
     """
-    names = names or [name for name in FIGURES if name != "custom"]
+    names = names or [name for name in FIGURES if name not in BY_WORDS]
     for name in names:
         fits.asked(name, overrides)
     missing: dict[str, None] = {}
@@ -35,21 +37,41 @@ def draw(names: Sequence[str], overrides: Sequence[str]) -> None:
         (shown,) = gather([name], overrides)
         missing |= dict.fromkeys(shown.missing)
         if shown.drawable:
-            drawn.append((name, drawing(shown, overrides), shown.about(), shown.claims))
-    for name, picture, about, claims in drawn:
-        to = target(name, overrides)
-        panels.save(picture, to, about)
-        print(f"figure {name}: {to}.png, {to}.pdf")
-        show(claims)
+            says = shown.figure.says(shown.records)
+            drawn.append((shown, drawing(shown, overrides), table(shown), says))
+    for shown, picture, rows, says in drawn:
+        to = target(shown.name, overrides)
+        panels.save(picture, to, shown.about())
+        files = [f"{to}.png", f"{to}.pdf", *written(rows, to)]
+        print(f"figure {shown.name}: {', '.join(files)}")
+        show(shown.claims)
+        for line in says:
+            print(f"  {line}")
     if missing:
         raise UserError("missing " + "\n  and ".join(missing))
 
 
+def table(shown: Gathered) -> pd.DataFrame | None:
+    """The rows that a figure shows, of one that has a CSV of them."""
+    return shown.figure.table(shown.records) if shown.figure.table else None
+
+
+def written(rows: pd.DataFrame | None, to: Path) -> list[str]:
+    """<to>.csv of these rows, if there are any; its name."""
+    if rows is None:
+        return []
+    name = f"{to}.csv"
+    with atomic(Path(name)) as file:
+        rows.to_csv(file, index=False)
+    return [name]
+
+
 def target(name: str, overrides: Sequence[str]) -> Path:
     """results/figures/<scale>/fig<name>, with the runs' id where more than the scale was chosen."""
-    _, words = fits.asked(name, overrides)
+    own, words = fits.asked(name, overrides)
     runs = fits.expand(*next(iter(words.values())))
     plain = path(runs[0].experiment.results, runs[0].experiment.scale.name, name)
+    plain = plain.with_name(own.stem or plain.name)
     return plain.with_name(f"{plain.name}-{grid_id(runs)}") if explored(overrides) else plain
 
 
