@@ -293,13 +293,12 @@ class Comparison:
     def claims(self) -> pd.DataFrame:
         """What Figure 4 of the paper says of wide networks, asked of this one at its width.
 
-        A row a claim: verdict (reproduced, not reproduced, inconclusive), value, its 95 % interval
+        A row a claim: verdict (follows, doesn't follow, inconclusive), value, its 95 % interval
         low to high over test points or weights, and what it had to be. Raises as `plot` does.
         """
         found = custom.FIGURE.claims(self._shown())
         rows = [
-            (c.id, c.verdict, c.value, *c.interval, c.threshold, c.statement, c.source)
-            for c in found
+            (c.id, c.word, c.value, *c.interval, c.threshold, c.statement, c.source) for c in found
         ]
         names = ("claim", "verdict", "value", "low", "high", "holds_when", "statement", "source")
         return pd.DataFrame(rows, columns=names).set_index("claim")

@@ -206,7 +206,7 @@ def test_a_comparison_has_the_rows_of_the_command_line(here, digits, compared):
     theirs = store.read(compute(compose(words)))
     pd.testing.assert_frame_equal(compared.frame, theirs.rows, check_exact=True)
     assert compared.lr == theirs.lr
-    judged = [(c.id, c.verdict, c.value) for c in custom.claims({"digits": [theirs]})]
+    judged = [(c.id, c.word, c.value) for c in custom.claims({"digits": [theirs]})]
     claims = compared.claims().reset_index()
     assert claims[["claim", "verdict", "value"]].to_records(index=False).tolist() == judged
     assert repr(compared).splitlines()[-1].startswith("learning rate ")

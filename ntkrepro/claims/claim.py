@@ -20,6 +20,10 @@ REPRODUCED, FAILED, INCONCLUSIVE, UNCHECKABLE = VERDICTS = (
     "inconclusive",
     "not checkable at this scale",
 )
+OWN = {  # contract, "" any other -> what a verdict is called of runs that are not the paper's
+    "": {REPRODUCED: "follows", FAILED: "doesn't follow"},
+    "width": {REPRODUCED: "closes", FAILED: "doesn't close"},  # the gap, as the network widens
+}
 BY_PLACE = {Place.inside: REPRODUCED, Place.outside: FAILED, Place.across: INCONCLUSIVE}
 
 
@@ -28,7 +32,8 @@ class Claim(NamedTuple):
 
     at: which of several it is. found: what else is known of it. tested: on which networks and how
     long. checkable: whether the records are such that it can be asked of them. sample: what the
-    interval is of, where more of it would make it narrower.
+    interval is of, where more of it would make it narrower. own: of a user's own runs, of which no
+    claim of the paper is reproduced: they follow it.
     """
 
     contract: Contract
@@ -39,6 +44,7 @@ class Claim(NamedTuple):
     tested: str = ""
     checkable: bool = True
     sample: Sample | None = None
+    own: bool = False
 
     @property
     def id(self) -> str:
@@ -63,6 +69,12 @@ class Claim(NamedTuple):
         if not (self.checkable and all(map(isfinite, (self.value, *self.interval)))):
             return UNCHECKABLE
         return BY_PLACE[self.contract.criterion.place(self.interval)]
+
+    @property
+    def word(self) -> str:
+        """The verdict as it is told."""
+        words = OWN.get(self.contract.id, OWN[""]) if self.own else {}
+        return words.get(self.verdict, self.verdict)
 
     @property
     def missing(self) -> str:

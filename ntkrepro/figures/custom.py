@@ -25,11 +25,12 @@ def draw(records: dict[str, list[Record]]) -> panels.Picture:
 def claims(records: dict[str, list[Record]]) -> list[Claim]:
     # asked of this network, whatever its width
     own = [record._replace(paper=True) for record in records["digits"]]
-    return [
+    found = [
         trajectories.plateau_is_small(own),
         *trajectories.loss_and_accuracy_agree(own, "4c"),
         trajectories.weights_follow(own),
     ]
+    return [claim._replace(own=True) for claim in found]
 
 
 def against_width(records: dict[str, list[Record]]) -> panels.Picture:
@@ -68,7 +69,8 @@ def on_the_way(ax: Axes, runs: list[Record]) -> None:
 def falls_with_width(records: dict[str, list[Record]]) -> list[Claim]:
     """The exponent in width of the final test RMSE, below 0 where the paper's theorem holds."""
     rows = tables.final_rmse(records["digits"])
-    return [judged("width", records=records["digits"], **exponents.measured(rows, "width"))]
+    found = judged("width", records=records["digits"], **exponents.measured(rows, "width"))
+    return [found._replace(own=True)]
 
 
 FIGURE = Figure(

@@ -37,16 +37,12 @@ def draw(names: Sequence[str], overrides: Sequence[str]) -> None:
         (shown,) = gather([name], overrides)
         missing |= dict.fromkeys(shown.missing)
         if shown.drawable:
-            says = shown.figure.says(shown.records)
-            drawn.append((shown, drawing(shown, overrides), table(shown), says))
-    for shown, picture, rows, says in drawn:
-        to = target(shown.name, overrides)
-        panels.save(picture, to, shown.about())
-        files = [f"{to}.png", f"{to}.pdf", *written(rows, to)]
+            drawn.append((shown, drawing(shown, overrides), table(shown)))
+    for shown, picture, rows in drawn:
+        files = put(picture, rows, target(shown.name, overrides), shown.about())
         print(f"figure {shown.name}: {', '.join(files)}")
         show(shown.claims)
-        for line in says:
-            print(f"  {line}")
+        tell(shown)
     if missing:
         raise UserError("missing " + "\n  and ".join(missing))
 
@@ -56,14 +52,23 @@ def table(shown: Gathered) -> pd.DataFrame | None:
     return shown.figure.table(shown.records) if shown.figure.table else None
 
 
-def written(rows: pd.DataFrame | None, to: Path) -> list[str]:
-    """<to>.csv of these rows, if there are any; its name."""
-    if rows is None:
-        return []
-    name = f"{to}.csv"
-    with atomic(Path(name)) as file:
-        rows.to_csv(file, index=False)
-    return [name]
+def put(
+    drawn: panels.Picture, rows: pd.DataFrame | None, to: Path, about: dict[str, str]
+) -> list[str]:
+    """<to>.png, <to>.pdf and, of rows, <to>.csv; their names."""
+    panels.save(drawn, to, about)
+    names = [f"{to}.png", f"{to}.pdf"]
+    if rows is not None:
+        names.append(f"{to}.csv")
+        with atomic(Path(names[-1])) as file:
+            rows.to_csv(file, index=False)
+    return names
+
+
+def tell(shown: Gathered) -> None:
+    """What a figure says besides its claims."""
+    for line in shown.figure.says(shown.records):
+        print(f"  {line}")
 
 
 def target(name: str, overrides: Sequence[str]) -> Path:
@@ -108,19 +113,19 @@ def solvers(records: list[Record]) -> list[str]:
     return [how.capitalize() if whole else share[how] + how for how in sorted(found) if how]
 
 
-def save(shown: Gathered, to: Path) -> None:
-    """Write PNG and PDF."""
-    panels.save(drawing(shown), to, shown.about())
+def save(shown: Gathered, to: Path, overrides: Sequence[str] = ()) -> None:
+    """Write PNG and PDF, and the CSV of a figure that has one."""
+    put(drawing(shown, overrides), table(shown), to, shown.about())
 
 
-def picture(shown: Gathered, to: Path) -> Path:
+def picture(shown: Gathered, to: Path, overrides: Sequence[str] = ()) -> Path:
     """The figure's PNG; drawn unless the one that is there shows these very rows.
 
     `draw` always draws: after a change of how a figure looks, `ntkrepro figures` comes first.
     """
     png = to.with_name(f"{to.name}.png")
     if panels.about(png) != shown.about():
-        save(shown, to)
+        save(shown, to, overrides)
     return png
 
 
@@ -132,7 +137,7 @@ def show(claims: list[Claim]) -> None:
     """The claims in the terminal, two lines each."""
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     for c in claims:
-        word = f"[{COLOURS.get(c.verdict, 'yellow')}]{c.verdict}[/]"
+        word = f"[{COLOURS.get(c.verdict, 'yellow')}]{c.word}[/]"
         value = f"{c.value:.4g} ({span(c)}), holds when {escape(c.threshold)}"
         value += f"; {c.missing}" if c.missing else ""
         console.print(f"  {escape(c.id)}: {word}; {value}")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ntkrepro.claims.claim import FAILED, INCONCLUSIVE, REPRODUCED, UNCHECKABLE
+from ntkrepro.claims.claim import FAILED, INCONCLUSIVE, REPRODUCED, UNCHECKABLE, Claim
+from ntkrepro.claims.contracts import contract
 from ntkrepro.claims.criterion import above, at_least, at_most, below, both, within
 from ntkrepro.claims.intervals import Sample
 from tests.claims.common import made
@@ -89,3 +90,22 @@ def test_so_many_would_decide(criterion, value, count, half):
         assert needed > count or criterion.strict or needed == count
         narrow = half * (count / (needed + 1)) ** 0.5
         assert claim._replace(interval=(value - narrow, value + narrow)).verdict != INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("name", "interval", "paper", "own"),
+    [
+        ("4b", (0.1, 0.2), REPRODUCED, "follows"),
+        ("4b", (0.3, 0.4), FAILED, "doesn't follow"),
+        ("4b", (0.1, 0.4), INCONCLUSIVE, INCONCLUSIVE),
+        ("4b", (np.nan, np.nan), UNCHECKABLE, UNCHECKABLE),
+        ("width", (-1.0, -0.5), REPRODUCED, "closes"),
+        ("width", (0.5, 1.0), FAILED, "doesn't close"),
+    ],
+)
+def test_own_runs_reproduce_no_paper(name, interval, paper, own):
+    """The verdict is the same; its words are theirs."""
+    claim = Claim(contract(name), sum(interval) / 2, interval)
+    assert (claim.verdict, claim.word) == (paper, paper)
+    theirs = claim._replace(own=True)
+    assert (theirs.verdict, theirs.word) == (paper, own)
