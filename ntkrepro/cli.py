@@ -354,9 +354,12 @@ def figures(words: list[str], multirun: str = "") -> None:
 
 
 def report(words: list[str]) -> None:
-    """Write results/report/SCALE/index.html and results/claims.md."""
-    from ntkrepro.report import page
+    """Write results/report/SCALE/index.html and results/claims.md; of a named figure of the user's
+    own runs, a page of it."""
+    from ntkrepro.report import own, page
 
+    if names := [word for word in words if "=" not in word]:
+        return own.report(names, [word for word in words if "=" in word])
     page.report(words)
 
 
@@ -555,9 +558,17 @@ COMMANDS = {
     ),
     "status": Command(status, KV, "what is done, running, failed, missing", *GRID),
     "figures": Command(
-        figures, f"FIGURE|{KV}", "draw from records, check the paper's claims", *GRID
+        figures,
+        f"FIGURE|grid x=KEY hue=KEY|{KV}",
+        "draw from records, check the paper's claims; draw any grid",
+        *GRID,
     ),
-    "report": Command(report, "scale=...", "write results/report/SCALE/ and results/claims.md"),
+    "report": Command(
+        report,
+        "scale=...|custom KEY=VALUE",
+        "write results/report/SCALE/ and results/claims.md; or a page of your own runs",
+        "--config-dir",
+    ),
     "bundle": Command(
         bundle, f"FIGURE|FILE.zip|{KV}", "archive figures, claims and records (RO-Crate)", *GRID
     ),

@@ -78,6 +78,11 @@ FIGURE = Figure(
     experiments={"digits": ()},
     draw=draw,
     claims=claims,
+    alt=(
+        "Six panes over time on a log axis: outputs, or those of one point, on train and on test; "
+        "single weights; loss, accuracy, and the RMSE between network and linearization. The "
+        "network is solid, its linearization dashed."
+    ),
     needs=panels.DYNAMICS,
     any_run=True,
     several=Figure(
@@ -85,6 +90,10 @@ FIGURE = Figure(
         experiments={"digits": ("model.width", "seed")},
         draw=against_width,
         claims=falls_with_width,
+        alt=(
+            "Two panes: the final RMSE on test points against width on log axes, beside lines of "
+            "slope -1 and -1/2; and over time, a line for each width."
+        ),
         follows=("optimizer.lr",),  # the rate may follow the width
         needs=("rmse",),
         only=True,

@@ -284,6 +284,7 @@ FIGURE = Figure(
     draw=partial(draw, DEFAULT),
     table=partial(table, DEFAULT),
     says=partial(says, DEFAULT),
+    alt="A pane a facet, a line a hue; slopes with their intervals in the legend.",
     given=given,
     wants=(DEFAULT.y,),
     stem=DEFAULT.named,

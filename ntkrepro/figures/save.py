@@ -39,8 +39,9 @@ def draw(names: Sequence[str], overrides: Sequence[str]) -> None:
         if shown.drawable:
             drawn.append((shown, drawing(shown, overrides), table(shown)))
     for shown, picture, rows in drawn:
-        files = put(picture, rows, target(shown.name, overrides), shown.about())
-        print(f"figure {shown.name}: {', '.join(files)}")
+        to = target(shown.name, overrides)
+        put(picture, rows, to, shown.about())
+        print(f"figure {shown.name}: {', '.join(map(str, files(shown, to)))}")
         show(shown.claims)
         tell(shown)
     if missing:
@@ -52,17 +53,18 @@ def table(shown: Gathered) -> pd.DataFrame | None:
     return shown.figure.table(shown.records) if shown.figure.table else None
 
 
-def put(
-    drawn: panels.Picture, rows: pd.DataFrame | None, to: Path, about: dict[str, str]
-) -> list[str]:
-    """<to>.png, <to>.pdf and, of rows, <to>.csv; their names."""
+def files(shown: Gathered, to: Path) -> list[Path]:
+    """PNG and PDF, and the CSV of a figure that has one."""
+    kinds = ("png", "pdf", *(["csv"] if shown.figure.table else []))
+    return [to.with_name(f"{to.name}.{kind}") for kind in kinds]
+
+
+def put(drawn: panels.Picture, rows: pd.DataFrame | None, to: Path, about: dict[str, str]) -> None:
+    """Write `files`."""
     panels.save(drawn, to, about)
-    names = [f"{to}.png", f"{to}.pdf"]
     if rows is not None:
-        names.append(f"{to}.csv")
-        with atomic(Path(names[-1])) as file:
+        with atomic(to.with_name(f"{to.name}.csv")) as file:
             rows.to_csv(file, index=False)
-    return names
 
 
 def tell(shown: Gathered) -> None:
@@ -114,7 +116,7 @@ def solvers(records: list[Record]) -> list[str]:
 
 
 def save(shown: Gathered, to: Path, overrides: Sequence[str] = ()) -> None:
-    """Write PNG and PDF, and the CSV of a figure that has one."""
+    """Write its `files`."""
     put(drawing(shown, overrides), table(shown), to, shown.about())
 
 
@@ -123,8 +125,8 @@ def picture(shown: Gathered, to: Path, overrides: Sequence[str] = ()) -> Path:
 
     `draw` always draws: after a change of how a figure looks, `ntkrepro figures` comes first.
     """
-    png = to.with_name(f"{to.name}.png")
-    if panels.about(png) != shown.about():
+    png, *others = files(shown, to)
+    if panels.about(png) != shown.about() or not all(file.is_file() for file in others):
         save(shown, to, overrides)
     return png
 

@@ -90,7 +90,7 @@ def members(
     for one in shown:
         to = pictures[one.name]
         save.picture(one, to)
-        for file in (to.with_name(f"{to.name}.{kind}") for kind in ("png", "pdf")):
+        for file in save.files(one, to):
             yield f"figures/{one.scale}/{file.name}", file.read_bytes()
     yield "claims.csv", claims(shown).to_csv(index=False).encode()
     for folder in catalog.folders():
@@ -112,7 +112,7 @@ def claims(shown: Sequence[Gathered]) -> pd.DataFrame:
     """A row a claim, those that two figures check once."""
     found = {claim: one for one in reversed(shown) for claim in one.claims}
     rows = [
-        (one.name, c.id, c.verdict, c.value, *c.interval, c.threshold, c.statement, c.source)
+        (one.name, c.id, c.word, c.value, *c.interval, c.threshold, c.statement, c.source)
         for one in shown
         for c in one.claims
         if found[c] is one

@@ -45,6 +45,7 @@ MARKS = {
     "I": "inferred",
     "A": "assumed by us: the paper does not say",
 }
+CLASSES = ("good", "bad", "even", "open")  # of VERDICTS, in the page
 
 
 class Section(NamedTuple):
@@ -87,7 +88,8 @@ def refuse_unknown(overrides: Sequence[str]) -> None:
     """Raises UserError for an override of anything but the scale and the results folder."""
     for word in overrides:
         if not word.startswith(("scale=", "results=")):
-            raise UserError(f"{word}: a report takes only scale=... and results=...")
+            told = "a report takes only scale=... and results=..."
+            raise UserError(f"{word}: {told}; of your own runs: ntkrepro report custom WORDS")
 
 
 def runs(overrides: Sequence[str]) -> list[Run]:
@@ -188,7 +190,7 @@ def html(own: Reported, scales: list[Reported], folder: Path, overrides: Sequenc
         controls_of=lambda claim: turned.get(claim.contract.id, []),
         told=controls.told,
         marks=MARKS,
-        verdicts=dict(zip(VERDICTS, ("good", "bad", "even", "open"), strict=True)),
+        verdicts=dict(zip(VERDICTS, CLASSES, strict=True)),
     )
 
 
