@@ -410,6 +410,7 @@ def grid(
     axes the legend has each line's slope, fitted seed by seed, with its interval. A figure of
     matplotlib's. Raises UserError for what isn't there, and for runs that would be one point.
     """
+    asked.refuse_other(frame)
     number = "" if index is None else str(index)
     known = [name for name in frame.columns if name not in ("run", "quantity", "value", "lr")]
     words = asked.Asked(x, hue, facet, y, of, split, number, str(at), xscale, yscale)

@@ -14,6 +14,7 @@ from ntkrepro.figures import fits
 
 CURVES = ("step", "time")  # x of a line over training
 OF_ROWS = (*CURVES, "model", "split", "index")  # columns that are no keys of a config
+RECORDED = ("step", "time", "model", "quantity", "split", "index", "value")  # columns of records
 FIRST = {  # which rows are shown of a run that has several, where none is asked for
     "model": ("network", "linearized", "ntk_empirical", "ntk_analytic"),
     "split": ("test", "train"),
@@ -136,7 +137,7 @@ def rows(frame: pd.DataFrame, asked: Asked) -> pd.DataFrame:
         found = equal(found, "index", int(asked.index), "index")
     if not asked.over_time:
         found = at(found, asked)
-    kept = ["run", *asked.columns, "seed", *OF_ROWS[:3], "quantity", *OF_ROWS[3:], "value"]
+    kept = ["run", *asked.columns, "seed", *RECORDED]
     found = found[list(dict.fromkeys(kept))].reset_index(drop=True)
     refuse_several(found, asked)
     if (bad := found[~np.isfinite(found["value"])]).size:
@@ -146,6 +147,12 @@ def rows(frame: pd.DataFrame, asked: Asked) -> pd.DataFrame:
         run = found["run"][lost].iloc[0]
         raise UserError(f"x={asked.x}: is null in run {run}; x=KEY of one that all runs have")
     return found
+
+
+def refuse_other(frame: pd.DataFrame) -> None:
+    """Raises UserError for one that isn't read_records'."""
+    if lack := [name for name in ("run", "seed", *RECORDED) if name not in frame]:
+        raise UserError(f"frame: has no column {lack[0]}; read_records gives frames that have")
 
 
 def of_quantity(frame: pd.DataFrame, y: str) -> pd.DataFrame:

@@ -126,6 +126,8 @@ def test_python_draws_the_same_of_a_frame(words):
         ntkrepro.grid(frame, "width", hue="depth")
     with pytest.raises(UserError, match=r"^hue=dept: did you mean depth"):
         ntkrepro.grid(frame, "width", hue="dept")
+    with pytest.raises(UserError, match=r"^frame: has no column run; read_records gives"):
+        ntkrepro.grid(frame.drop(columns="run"), "width")
 
 
 def test_curves_are_over_time_and_network_and_linearization_side_by_side(words):
