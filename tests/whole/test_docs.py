@@ -13,6 +13,7 @@ import pytest
 from ntkrepro.cli import options_of
 from ntkrepro.config.keys import KEYS
 from ntkrepro.config.words import read, split_hydra
+from ntkrepro.figures import asked
 from tests.conftest import COMMAND
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +115,8 @@ def test_what_is_only_shown_is_read(line):
 
 def read_one(command, *words):
     _, words = options_of(command, words)
+    if "grid" in words:  # x=KEY and the like are no keys of a config
+        _, words = asked.read([word for word in words if "=" in word])
     hydra, _ = split_hydra(words)
     assert len(hydra) == sum("hydra" in word for word in words)
     of_command = ("budget=",) if command == "reproduce" else ()  # no key of a config
