@@ -80,17 +80,17 @@ def identify(experiment: Experiment) -> None:
     Raises UserError where there is no such file, or a given digest is of another.
     """
     model, data = experiment.model, experiment.data
-    for key, part, found in (
-        (
-            "model",
-            model,
-            digests.of_factory(model.factory, model.files) if model.factory else None,
-        ),
-        ("data", data, digests.of_file("data.path", data.path) if data.path else None),
+    source = digests.of_factory(model.factory, model.files) if model.factory else None
+    params = digests.of_params(model.params) if model.params else None
+    arrays = digests.of_file("data.path", data.path) if data.path else None
+    for key, part, name, found in (
+        ("model", model, "digest", source),
+        ("model", model, "params_digest", params),
+        ("data", data, "digest", arrays),
     ):
-        if part.digest not in (None, found):
-            raise UserError(f"{key}.digest={part.digest}: must be left out, or be {found}")
-        part.digest = found
+        if (given := getattr(part, name)) not in (None, found):
+            raise UserError(f"{key}.{name}={given}: must be left out, or be {found}")
+        setattr(part, name, found)
 
 
 def compose(overrides: Iterable[str]) -> Run:

@@ -44,6 +44,23 @@ def _of_file(path: str, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
+CHECKPOINT = "_METADATA"  # a file that every orbax checkpoint has
+
+
+def of_params(path: str) -> str:
+    """Digest of the parameters that model.params names: a file, or the folder of a checkpoint, by
+    the names and contents of all its files. Raises UserError where there are none."""
+    key, folder = "model.params", Path(path)
+    if not folder.is_dir():
+        return of_file(key, path)
+    if not (folder / CHECKPOINT).is_file():
+        raise UserError(f"{key}={path}: has no {CHECKPOINT}: must be an orbax checkpoint's folder")
+    digest = hashlib.sha256()
+    for own in sorted(own for own in folder.rglob("*") if not own.is_dir()):
+        digest.update(f"{own.relative_to(folder)} {of_file(key, str(own))}\n".encode())
+    return digest.hexdigest()[:16]
+
+
 def of_factory(factory: str, read: Iterable[str] = ()) -> str:
     """Digest of the source of MODULE:NAME: the module's file and whatever it imports beside it; and
     of the files that it is said to `read`.

@@ -17,6 +17,7 @@ RECORDS_VERSION = 2
 
 # where, under which name and in which portions, not what
 LABELS = {"name", "scale", "results", "data.dir", "data.path", "model.files", "sweep"}
+LABELS |= {"model.params"}
 LABELS |= {"checkpoint", "pack", "workers"}
 HASHED_AS = {"data.points": "data.path"}  # a key's first name: a renamed key keeps stored runs
 
@@ -105,5 +106,5 @@ def as_dict(experiment: Experiment) -> dict[str, Any]:
         return {k: v.name if isinstance(v, Enum) else v for k, v in items}
 
     out: Any = asdict(experiment, dict_factory=plain)
-    del out["data"]["dir"], out["data"]["path"], out["model"]["files"]
+    del out["data"]["dir"], out["data"]["path"], out["model"]["files"], out["model"]["params"]
     return {key: value for key, value in out.items() if key not in LABELS - {"name", "scale"}}

@@ -35,7 +35,7 @@ Refused = Iterator[tuple[str, Any, str]]  # key, its value, what it must be
 
 def check(experiment: Experiment) -> None:
     """Raises UserError for the first value that can't be meant; `all` becomes a number, and
-    data.subspace false where nothing is flattened."""
+    data.subspace false where nothing is flattened, or theta_0 is of inputs as they are."""
     for rule in (out_of_bounds, *RULES):
         for key, value, wanted in rule(experiment):
             raise UserError(f"{key}={written(value)}: must be {wanted}")
@@ -100,7 +100,7 @@ USES = {  # what is not here decides something everywhere, or has a rule of its 
         (of_programs(Program.train, Program.ensemble), "optimizer.solver"),
         (LEAPS, "optimizer.tolerance optimizer.floor"),
         (TRAIN, "log.outputs log.examples log.train log.weights log.kernel log.batch"),
-        (TRAIN, "log.norms log.diverged"),
+        (TRAIN, "log.norms log.diverged model.params"),
     )
     for key in keys.split()
 }
@@ -180,7 +180,7 @@ def leaps(e: Experiment) -> Refused:
 def inputs(e: Experiment) -> Refused:
     data, architecture = e.data, e.model.architecture
     gaussian, network = data.name is DataSet.gaussian, f"model.architecture={architecture.name}"
-    data.subspace = data.subspace and architecture in FLATTENED
+    data.subspace = data.subspace and architecture in FLATTENED and not e.model.params
     if data.augment and (data.subspace or gaussian):
         wanted = "false unless data.name is a set of images and data.subspace=false"
         yield "data.augment", True, wanted

@@ -209,6 +209,10 @@ class Model:
     factory: str | None = None  # of a custom network: MODULE:NAME
     files: list[str] = field(default_factory=list)  # that its code reads
     digest: str | None = None  # of its source files, and of these; filled in
+    # where it starts, in place of what seed draws: an .npz or .safetensors file, or an orbax
+    # checkpoint's folder (docs/fine-tuning.md)
+    params: str | None = None
+    params_digest: str | None = None  # of its content; filled in
 
 
 @dataclass

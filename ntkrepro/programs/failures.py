@@ -55,8 +55,9 @@ def analytic(experiment: Experiment, kernel: Callable[..., Kernels], *x: Any) ->
 def mend(experiment: Experiment, size: float) -> str:
     """What makes outputs and kernels at initialization too large, for inputs of this size."""
     model, inputs = experiment.model, f"(inputs up to {size:.3g})"
-    if model.factory:
-        return f"mend {held.told('model.factory', model.factory)}, or the data {inputs}"
+    for key in ("factory", "params"):
+        if own := getattr(model, key):
+            return f"mend {held.told(f'model.{key}', own)}, or the data {inputs}"
     keys = ", ".join(f"model.{key}={getattr(model, key):g}" for key in ("w_var", "b_var", "depth"))
     further = {Precision.float32: "; precision=float64 reaches further", Precision.float64: ""}
     return f"lower {keys}, or scale the data {inputs}{further[experiment.precision]}"

@@ -1,5 +1,6 @@
 """What every side of a run starts from: data, network, initial parameters, what to log when."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ from ntkrepro.config.schema import FLATTENED, ON_IMAGES, Experiment, Log, LossNa
 from ntkrepro.data import load
 from ntkrepro.data.load import Dataset
 from ntkrepro.errors import UserError
-from ntkrepro.networks import architectures, functions
+from ntkrepro.networks import architectures, functions, start
 from ntkrepro.networks.layers import PARAMETRIZATIONS
 from ntkrepro.theory.losses import LOSSES, Loss
 from ntkrepro.training import batches, measure
@@ -65,7 +66,7 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
     k = dataset.y_train.shape[1]
     x_train, x_test = inputs(experiment, dataset)
     model = architectures.build(experiment.model, dataset.n0, k, x_train)
-    params0 = functions.init(model, jax.random.key(experiment.seed), x_train)
+    params0 = initial(experiment, model, x_train)
     refuse_idle_seed(experiment, model, params0, x_train)
     std = (experiment.model.w_var / dataset.n0) ** 0.5
     w_std = PARAMETRIZATIONS[experiment.model.parametrization.name](std)[1]
@@ -79,18 +80,27 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
 def refuse_idle_seed(
     experiment: Experiment, model: architectures.Network, params0: Any, x: jax.Array
 ) -> None:
-    """Raises UserError where a network of the user's own starts as with seed 0, and nothing else is
+    """Raises UserError where a network starts as with seed 0, as from a file, and nothing else is
     drawn: a seed that changes nothing must not name another run."""
     draws = experiment.optimizer.batch is not None or experiment.data.augment
-    if draws or not (model.own and experiment.seed):
+    given = model.own or experiment.model.params is not None
+    if draws or not (given and experiment.seed):
         return
-    first = functions.init(model, jax.random.key(0), x)
+    first = initial(replace(experiment, seed=0), model, x)
     if all(
         (one == other).all()
         for one, other in zip(*map(jax.tree.leaves, (params0, first)), strict=True)
     ):
         why = "the network starts at the same parameters with every seed, and no minibatch is drawn"
         raise UserError(f"seed={experiment.seed}: must be 0, as {why}")
+
+
+def initial(experiment: Experiment, model: architectures.Network, x: jax.Array) -> Any:
+    """theta_0 as it is drawn, or of model.params. Raises UserError where that doesn't fit."""
+    path, digest = experiment.model.params, experiment.model.params_digest
+    if path is None:
+        return functions.init(model, jax.random.key(experiment.seed), x)
+    return start.parameters(path, digest, functions.shapes(model, x.shape[1:], x.dtype)["params"])
 
 
 def assemble(

@@ -176,7 +176,7 @@ def test_what_lacks_or_forbids_another_key_names_that(overrides, told):
     assert str(error.value).startswith(told)
 
 
-FREE = {"program", "data.name", "data.digest", "model.digest"}
+FREE = {"program", "data.name", "data.digest", "model.digest", "model.params_digest"}
 FREE |= {"data.classes", "data.test", "data.targets"}  # another program's experiment may set them
 KERNELS = ("experiment=kernel_convergence", "scale=smoke", "samples=2", "data.train=3")
 
