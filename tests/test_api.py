@@ -202,6 +202,7 @@ def test_a_comparison_has_the_rows_of_the_command_line(here, digits, compared):
     np.savez("own.npz", **digits)
     words = ["model=custom", "model.factory=nets:Digits", "data=npz", "data.path=own.npz"]
     words += ["data.train=all", "data.test=all", "optimizer.steps=8", "log.kernel=false"]
+    words += ["log.fidelity=true"]
     words += ["optimizer.lr_over_critical=0.5", *(f"{key}={n}" for key, n in SHORT.items())]
     theirs = store.read(compute(compose(words)))
     pd.testing.assert_frame_equal(compared.frame, theirs.rows, check_exact=True)

@@ -266,6 +266,9 @@ class Log:
     # what Theorem 2.1 bounds: |theta_t - theta_0|, |Theta_t - Theta_0|_F; and Theta_t's largest
     # eigenvalue
     norms: bool = False
+    # how well the linearization stands for the network: R^2 of its outputs, and of how they moved,
+    # agreement, accuracy gap; and |theta_t - theta_0| / |theta_0| with log.weights
+    fidelity: bool = False
     # of a model that diverges: its rows until then, and when; else such a run has no record
     diverged: bool = False
     # examples evaluated at once: BatchNorm's batch; none = all

@@ -179,18 +179,22 @@ def initial_outputs(setup: Setup) -> tuple[np.ndarray, np.ndarray]:
 
 
 def add_weights(setup: Setup, path: Trajectory, c: np.ndarray) -> Trajectory:
-    if not setup.experiment.log.weights:
+    log = setup.experiment.log
+    if not log.weights:
         return path
-    entries, changes = zip(*(weights(setup, c_t) for c_t in c), strict=True)
-    return path._replace(weights=np.stack(entries), weight_change=np.stack(changes))
+    entries, changes, moved = zip(*(weights(setup, c_t) for c_t in c), strict=True)
+    path = path._replace(weights=np.stack(entries), weight_change=np.stack(changes))
+    return path._replace(moved=np.stack(moved)) if log.fidelity else path
 
 
-def weights(setup: Setup, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Picked entries [w] and change per layer [l] of omega_t = -J^T c_t (Eq. 9); c [n, k]."""
+def weights(setup: Setup, c: np.ndarray) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Picked entries [w] and change per layer [l] of omega_t = -J^T c_t (Eq. 9), and with
+    log.fidelity |omega_t| / |theta_0| [1]; c [n, k]."""
     cotangent = jnp.asarray(c, setup.x_train.dtype)
     omega = pull(setup.model, setup.params0, setup.x_train, cotangent)
     entries, changes = measure.displacement(omega, setup.pick, setup.norms)
-    return np.asarray(entries), np.asarray(changes)
+    moved = measure.moved(omega, setup.size) if setup.experiment.log.fidelity else None
+    return np.asarray(entries), np.asarray(changes), moved
 
 
 @partial(jit, static_argnames="model")

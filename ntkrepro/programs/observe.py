@@ -19,6 +19,7 @@ from ntkrepro.programs.setup import Setup, fits
 from ntkrepro.records.rows import joined, rows
 from ntkrepro.theory.losses import LOSSES, correct
 from ntkrepro.training import loop, measure
+from ntkrepro.training.fidelity import quantities
 from ntkrepro.training.measure import Trajectory, root_mean_square
 from ntkrepro.training.recipe import Recipe
 
@@ -48,12 +49,13 @@ def trajectory_rows(
     loss: str,
     keep: int,
     examples: bool,
+    fidelity: bool = False,
 ) -> list[pd.DataFrame]:
     """Loss, accuracy, outputs, RMSE against the network, and weights of one model.
 
     `output` index = example * k + output, for the first `keep` examples of each split. With
     `examples`, `example_loss` and `example_correct` (0, 1) of all test points, index = example.
-    Real targets have no accuracy.
+    Real targets have no accuracy. With `fidelity`, what fidelity.py has of a linearization.
     """
     out = []
     for split, y in (("train", data.y_train), ("test", data.y_test)):
@@ -71,9 +73,14 @@ def trajectory_rows(
         ]
         if model != "network":
             out.append(rows(model, "rmse", steps, root_mean_square(f - reference), split))
+        if model != "network" and fidelity:
+            for name, values in quantities(reference, f, y, data.real).items():
+                out.append(known(model, name, steps, values, split))
     if path.weights is not None:
         out.append(rows(model, "weight", steps, path.weights))
         out.append(rows(model, "weight_change", steps, path.weight_change))
+    if path.moved is not None:
+        out.append(rows(model, "parameter_change", steps, path.moved))
     if path.kernel_change is not None:
         for name, change in zip(("ntk", "nngp"), path.kernel_change.T, strict=False):
             out.append(rows(model, f"{name}_change", steps, change, "train"))
@@ -83,6 +90,12 @@ def trajectory_rows(
         for name, values in zip(measure.NORMS, path.norms.T, strict=True):
             out.append(rows(model, name, steps, values, "train"))
     return [*out, *spent_rows(model, steps, path.spent)]
+
+
+def known(model: str, name: str, steps: list[int], values: np.ndarray, split: str) -> pd.DataFrame:
+    """Of the steps at which the values [t] are numbers."""
+    there = np.isfinite(values)
+    return rows(model, name, np.asarray(steps)[there], values[there], split)
 
 
 def spent_rows(model: str, steps: list[int], spent: np.ndarray | None) -> list[pd.DataFrame]:
@@ -187,7 +200,8 @@ def observe(recipe: Recipe, setup: Setup, name: str, omega: Any) -> Trajectory:
         return Trajectory(*seen)
     full = loop.fill(setup.params0, omega)
     entries, changes = measure.displacement(full, setup.pick, setup.norms)
-    return Trajectory(*seen, np.asarray(entries), np.asarray(changes))
+    path = Trajectory(*seen, np.asarray(entries), np.asarray(changes))
+    return path._replace(moved=measure.moved(full, setup.size)) if log.fidelity else path
 
 
 @partial(jit, static_argnames="recipe")

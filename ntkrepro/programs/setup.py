@@ -51,6 +51,11 @@ class Setup(NamedTuple):
         return LOSSES[self.experiment.loss.name.name]
 
     @property
+    def size(self) -> float:
+        """|theta_0|."""
+        return measure.size(self.params0, self.norms)
+
+    @property
     def k(self) -> int:
         """Outputs of an example."""
         return self.dataset.y_train.shape[1]

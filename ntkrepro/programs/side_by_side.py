@@ -217,5 +217,6 @@ def all_rows(setup: Setup, steps: list[int], paths: dict[str, Trajectory]) -> li
             experiment.loss.name.name,
             keep,
             examples=log.examples and len(paths) > 1,
+            fidelity=log.fidelity,
         )
     return frames

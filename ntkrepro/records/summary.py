@@ -37,11 +37,23 @@ def train(record: Record) -> str:
         f"{'':14}" + "".join(f"{name:>22}" for name in shown.values()),
         f"{'':14}" + f"{'train / test':>22}" * len(shown),
     ]
-    for model in [name for name in MODELS if name in set(last["model"])]:
+    models = [name for name in MODELS if name in set(last["model"])]
+    for model in models:
         cells = [pair(last, model, quantity) for quantity in shown]
         lines.append(f"{model:14}" + "".join(f"{cell:>22}" for cell in cells))
+    lines += filter(None, (fidelity(last, model) for model in models))
     lines += [f"{row.model} diverged before step {row.step}" for row in ends.itertuples()]
     return "\n".join([*lines, *rates(record), *effort(record)])
+
+
+FIDELITY = {"r2": "R²", "r2_moved": "of how outputs moved", "agreement": "same class"}
+
+
+def fidelity(last: pd.DataFrame, model: str) -> str:
+    """How well a linearization stands for the network at the end, where log.fidelity tells it."""
+    told = {words: pair(last, model, quantity) for quantity, words in FIDELITY.items()}
+    found = [f"{words} {cell}" for words, cell in told.items() if cell != "- / -"]
+    return f"{model}: {', '.join(found)}" if found else ""
 
 
 def solver(config: dict[str, Any]) -> str:

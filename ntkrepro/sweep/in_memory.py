@@ -25,6 +25,7 @@ from ntkrepro.records.store import Record
 from ntkrepro.sweep import grid
 from ntkrepro.sweep.attempt import Attempt
 
+FIDELITY = "log.fidelity=true"  # of its linearization, where there is one
 FRACTION = 0.5  # of the critical learning rate, where none is given
 DEFAULTS = (
     *("model=custom", "data=npz", "data.train=all", "data.test=all"),
@@ -39,9 +40,13 @@ def record(
 
     network, params0 and data as ntkrepro.compare takes them. Raises UserError.
     """
+    if params0 is not None and keys.get("model.params"):
+        raise UserError(f"model.params={keys['model.params']}: must be left out with params0=")
     things = {"model.factory": held_network(network, params0), "data.path": held_arrays(data)}
     given = {"name": things["model.factory"].name, **keys}
-    words = [*DEFAULTS, *(f"{key}={text_of(value)}" for key, value in given.items())]
+    alone = given.get("linearized.space") == "none"
+    words = [*DEFAULTS, *([] if alone else [FIDELITY])]
+    words += [*(f"{key}={text_of(value)}" for key, value in given.items())]
     words += [f"{key}={text_of(thing.name)}" for key, thing in things.items()]
     with flags_kept(), folder(results) as where, held.holding(things):
         words += [f"results={text_of(where)}"]

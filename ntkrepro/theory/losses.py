@@ -45,6 +45,9 @@ LOSSES = {
 
 def correct(f: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Whether each example's class is hit; signs for k = 1; f, y [..., k] -> [...]."""
-    if f.shape[-1] == 1:
-        return (f[..., 0] > 0) == (y[..., 0] > 0)
-    return f.argmax(-1) == y.argmax(-1)
+    return predicted(f) == predicted(y)
+
+
+def predicted(f: np.ndarray) -> np.ndarray:
+    """The class of each example; the sign for k = 1; f [..., k] -> [...]."""
+    return f[..., 0] > 0 if f.shape[-1] == 1 else f.argmax(-1)

@@ -25,6 +25,7 @@ class Trajectory(NamedTuple):
     |W_t - W_0| / |W_0| per layer [l]; that of the kernels (NTK, NNGP) [2]; and |Theta_t - Theta_0|
     on all train points, in the operator norm of Eq. S48 [1]. What leaps have `spent` so far:
     estimated error of the outputs, linearizations, gradients' worth of passes [3]. NORMS [3].
+    |theta_t - theta_0| / |theta_0| of all parameters, `moved` [1].
     """
 
     train: np.ndarray
@@ -35,6 +36,7 @@ class Trajectory(NamedTuple):
     kernel_distance: np.ndarray | None = None
     spent: np.ndarray | None = None
     norms: np.ndarray | None = None
+    moved: np.ndarray | None = None
 
     def at(self, t: int) -> "Trajectory":
         """One step of several."""
@@ -99,6 +101,18 @@ def full_norms(params: Any, left: int, w_std: float, seed: int) -> dict[tuple[st
         rest = w_std**2 * np.random.default_rng([seed, 3]).chisquare(hidden)
         norms[first] = float(np.sqrt(norms[first] ** 2 + rest))
     return norms
+
+
+def size(params: Any, norms: dict[tuple[str, ...], float]) -> float:
+    """|theta_0| of all parameters; `norms` are those of full_norms, for the weights among them."""
+    rest = {p: float(jnp.linalg.norm(leaf)) for p, leaf in flatten(params).items()}
+    every = rest | {path: norm for path, norm in norms.items() if np.isfinite(norm)}
+    return float(np.linalg.norm([*every.values()]))
+
+
+def moved(omega: Any, length: float) -> np.ndarray:
+    """|omega| / |theta_0| [1], omega = theta_t - theta_0; not a number where theta_0 is 0."""
+    return np.array([float(optax.tree.norm(omega)) / length if length else np.nan])
 
 
 @jit

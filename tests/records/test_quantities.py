@@ -13,7 +13,8 @@ from ntkrepro.programs.run import compute
 ROOT = Path(__file__).parents[2]
 STORED = sorted((ROOT / "results" / "runs").glob("*.parquet"))
 
-TODAY = ("program=ensemble data.points=5 samples=2", "optimizer.solver=leaps", "log.norms=true")
+TODAY = ("program=ensemble data.points=5 samples=2", "optimizer.solver=leaps")
+TODAY += ("log.norms=true log.fidelity=true",)
 TODAY += ("log.diverged=true optimizer.lr=40",)
 TODAY += ("program=drawn_ensemble data.points=5 samples=2",)
 

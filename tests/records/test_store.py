@@ -27,7 +27,8 @@ from tests.conftest import TINY
 ROOT = Path(__file__).parents[2]
 
 # not in a record: where and in which portions it was computed
-HERE = ("results", "data.dir", "data.path", "model.files", "sweep", "checkpoint", "pack", "workers")
+HERE = ("results", "data.dir", "data.path", "model.files", "model.params", "sweep")
+HERE += ("checkpoint", "pack", "workers")
 
 
 @pytest.fixture
