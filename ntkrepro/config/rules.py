@@ -100,7 +100,7 @@ USES = {  # what is not here decides something everywhere, or has a rule of its 
         (of_programs(Program.train, Program.ensemble), "optimizer.solver"),
         (LEAPS, "optimizer.tolerance optimizer.floor"),
         (TRAIN, "log.outputs log.examples log.train log.weights log.kernel log.batch"),
-        (TRAIN, "log.norms log.fidelity log.diverged model.params"),
+        (TRAIN, "log.norms log.behaviour log.fidelity log.diverged model.params"),
     )
     for key in keys.split()
 }
@@ -262,8 +262,9 @@ def logged(e: Experiment) -> Refused:
         yield "log.train", train, f"null (all) or 1 to data.train={n}"
     if e.log.fidelity and e.linearized.space is Space.none:
         yield "log.fidelity", True, "false with linearized.space=none: it compares with that"
-    if e.log.norms and not e.log.kernel:
-        yield "log.norms", True, "false with log.kernel=false: they are of the kernel that it logs"
+    for key, asked in (("norms", e.log.norms), ("behaviour", e.log.behaviour)):
+        if asked and not e.log.kernel:
+            yield f"log.{key}", True, "false with log.kernel=false: of the kernel that it logs"
 
 
 def examples(e: Experiment) -> Refused:

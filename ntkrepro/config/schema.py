@@ -266,6 +266,9 @@ class Log:
     # what Theorem 2.1 bounds: |theta_t - theta_0|, |Theta_t - Theta_0|_F; and Theta_t's largest
     # eigenvalue
     norms: bool = False
+    # how the tangent kernel behaves: alignment with the targets, CKA with the one at theta_0,
+    # velocity, condition, effective rank, largest eigenvalues
+    behaviour: bool = False
     # how well the linearization stands for the network: R^2 of its outputs, and of how they moved,
     # agreement, accuracy gap; and |theta_t - theta_0| / |theta_0| with log.weights
     fidelity: bool = False

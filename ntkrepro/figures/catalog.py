@@ -22,6 +22,7 @@ FIGURES = {  # name -> module
     "digits": "digits",
     "custom": "custom",
     "grid": "grid",
+    "kernel": "kernel",
     "1": "fig1",
     "2": "fig2",
     "3": "fig3",
@@ -40,7 +41,7 @@ FIGURES = {  # name -> module
     "F3": "figF3",
     "F4": "figF4",
 }
-OURS = ("digits", "custom", "grid")  # not the paper's
+OURS = ("digits", "custom", "grid", "kernel")  # not the paper's
 BY_WORDS = ("custom", "grid")  # of the user's own runs, which words name
 
 

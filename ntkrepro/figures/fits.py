@@ -26,6 +26,10 @@ SWITCHES = {  # quantity -> the keys that leave it out
     "parameter_distance": ("log.norms",),
     "ntk_frobenius": ("log.norms",),
     "ntk_largest": ("log.norms",),
+    "ntk_alignment": ("log.behaviour",),
+    "ntk_cka": ("log.behaviour",),
+    "ntk_effective_rank": ("log.behaviour",),
+    "ntk_eigenvalue": ("log.behaviour",),
     "linearizations": ("optimizer.solver",),
 }
 

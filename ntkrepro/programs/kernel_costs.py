@@ -11,7 +11,9 @@ from ntkrepro.programs.memory import of_host
 from ntkrepro.programs.setup import Setup, outputs
 from ntkrepro.theory import dynamics
 from ntkrepro.theory.kernels import empirical
-from ntkrepro.training import measure
+from ntkrepro.training import behaviour, measure
+
+BEHAVIOUR = 6  # matrices of a kernel's size in float64 at one time
 
 
 def tangent_kernel(
@@ -53,6 +55,15 @@ def distance(s: int, calls: int, held: int) -> HostCall:
     return HostCall(
         "|Theta_t - Theta_0|", calls, call, (s / size) ** 3, held + of_host(3 * 8 * s**2)
     )
+
+
+def behaves(s: int, calls: int, held: int) -> HostCall:
+    """What log.behaviour asks of a kernel [s, s]: its spectrum, and products with two others."""
+    size = min(s, MEASURED)
+    a = np.random.default_rng(0).standard_normal((size, 1, size, 1))
+    call = partial(behaviour.seen, a, a, a, 1.0, a[:, :, 0, 0])
+    share = (s / size) ** 3
+    return HostCall("spectrum of Theta_t", calls, call, share, held + of_host(BEHAVIOUR * 8 * s**2))
 
 
 def recursion(setup: Setup, outputs: int, held: int) -> list[HostCall]:

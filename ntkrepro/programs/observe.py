@@ -18,7 +18,7 @@ from ntkrepro.programs.function_space import TangentKernel
 from ntkrepro.programs.setup import Setup, fits
 from ntkrepro.records.rows import joined, rows
 from ntkrepro.theory.losses import LOSSES, correct
-from ntkrepro.training import loop, measure
+from ntkrepro.training import behaviour, loop, measure
 from ntkrepro.training.fidelity import quantities
 from ntkrepro.training.measure import Trajectory, root_mean_square
 from ntkrepro.training.recipe import Recipe
@@ -81,15 +81,25 @@ def trajectory_rows(
         out.append(rows(model, "weight_change", steps, path.weight_change))
     if path.moved is not None:
         out.append(rows(model, "parameter_change", steps, path.moved))
+    return [*out, *kernel_rows(model, steps, path), *spent_rows(model, steps, path.spent)]
+
+
+def kernel_rows(model: str, steps: list[int], path: Trajectory) -> list[pd.DataFrame]:
+    """How kernels move and behave, as far as that was asked for."""
+    named: dict[str, Any] = {}
     if path.kernel_change is not None:
-        for name, change in zip(("ntk", "nngp"), path.kernel_change.T, strict=False):
-            out.append(rows(model, f"{name}_change", steps, change, "train"))
+        named |= dict(zip(("ntk_change", "nngp_change"), path.kernel_change.T, strict=False))
     if path.kernel_distance is not None:
-        out.append(rows(model, "ntk_distance", steps, path.kernel_distance, "train"))
+        named["ntk_distance"] = path.kernel_distance
     if path.norms is not None:
-        for name, values in zip(measure.NORMS, path.norms.T, strict=True):
-            out.append(rows(model, name, steps, values, "train"))
-    return [*out, *spent_rows(model, steps, path.spent)]
+        named |= dict(zip(measure.NORMS, path.norms.T, strict=True))
+    out = [rows(model, name, steps, values, "train") for name, values in named.items()]
+    if path.behaviour is not None:
+        seen = zip(behaviour.NAMES, path.behaviour.T, strict=True)
+        out += [known(model, name, steps, values, "train") for name, values in seen]
+    if path.eigenvalues is not None:
+        out.append(rows(model, "ntk_eigenvalue", steps, path.eigenvalues, "train"))
+    return out
 
 
 def known(model: str, name: str, steps: list[int], values: np.ndarray, split: str) -> pd.DataFrame:
@@ -166,17 +176,42 @@ class Reached(NamedTuple):
 
 
 def observe_all(
-    recipe: Recipe, setup: Setup, reached: Reached, start: measure.Empirical | None
-) -> Point:
-    """Every model at one step, and how far the network's kernels have moved."""
+    recipe: Recipe,
+    setup: Setup,
+    reached: Reached,
+    start: measure.Empirical | None,
+    before: np.ndarray | None = None,
+) -> tuple[Point, np.ndarray | None]:
+    """Every model at one step, how far the network's kernels have moved, and with log.behaviour
+    the tangent kernel here; `before`: the one of the logged step before."""
     omegas = reached.omegas
     point = {name: observe(recipe, setup, name, omega) for name, omega in omegas.items()}
     network = point["network"]._replace(spent=reached.spent)
+    theta = None
     if start:
         there = finite(network)
         now = kernels_of(setup, omegas["network"], reached.kernel) if there else infinite(start)
         network = with_kernels(setup, network, omegas["network"], now, start)
-    return {**point, "network": network}
+        if setup.experiment.log.behaviour:
+            theta = np.asarray(now["ntk"])
+            network = behaves(setup, network, reached.step, theta, start, before)
+    return {**point, "network": network}, theta
+
+
+def behaves(
+    setup: Setup,
+    point: Trajectory,
+    step: int,
+    now: np.ndarray,
+    start: measure.Empirical,
+    before: np.ndarray | None,
+) -> Trajectory:
+    """With what behaviour.py has of the tangent kernel."""
+    earlier = max((s for s in setup.steps if s < step), default=0)
+    lapse = np.log(step / earlier) if earlier else np.inf
+    y = setup.dataset.y_train[: len(now)]
+    found = behaviour.seen(now, np.asarray(start["ntk"]), before, lapse, y)
+    return point._replace(behaviour=found[0], eigenvalues=found[1])
 
 
 def has_bound(setup: Setup) -> bool:

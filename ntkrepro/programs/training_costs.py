@@ -28,6 +28,8 @@ from ntkrepro.programs.calls import (
 )
 from ntkrepro.programs.function_space import analytic_kernel
 from ntkrepro.programs.kernel_costs import (
+    BEHAVIOUR,
+    behaves,
     distance,
     eigenvalues,
     kernel_bytes,
@@ -152,6 +154,8 @@ def logged_kernels(setup: Setup, held: int) -> list[Call | HostCall]:
         out.append(Call("NNGP", t, nngp, (setup.params0, x), held))
     if has_bound(setup):
         out.append(distance(size, t, held))
+    if setup.experiment.log.behaviour:
+        out.append(behaves(size, t, held))
     return out
 
 
@@ -211,6 +215,9 @@ def needs(setup: Setup) -> list[Need]:
         Need("activations of a step", batch, (opt.batch or n) * sum(layers)),
         Need("outputs at a logged step", "log.batch", at_once * max(layers, default=0)),
         Need("kernel at a logged step", "log.outputs", 2 * kept**2 * setup.x_train.dtype.itemsize),
+        Need(
+            "the kernel's behaviour", "log.outputs", log.behaviour * BEHAVIOUR * 8 * kept**2, True
+        ),
         Need("rows of the kernel", "linearized.space", rows * params, True),
         *([Need("kernel", "data.train", 3 * 8 * outputs(setup) ** 2, True)] if fits(setup) else []),
         *([readout_need(setup)] if solves(setup) else []),

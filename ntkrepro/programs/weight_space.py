@@ -40,6 +40,7 @@ LAYER_RATES: dict[LayerRates, Callable[..., Any]] = {
     LayerRates.S33: functions.layer_rates,
 }
 Outcome = dict[str, Trajectory] | RunFailed
+LAST = "kernel/"  # and the member, in a checkpoint
 
 
 def trajectories(
@@ -58,7 +59,8 @@ def trajectories(
     name = " ".join(member.setup.run.id for member in members)
     now, states, stored = checkpoint.load(path, name, fresh)
     seen = [unpack(stored, i) for i in range(len(members))]
-    keep = checkpoint.keeper(path, experiment.checkpoint, name, lambda: pack(seen))
+    last = [stored.get(f"{LAST}{i}") for i in range(len(members))]
+    keep = checkpoint.keeper(path, experiment.checkpoint, name, lambda: pack(seen, last))
     steps = members[0].setup.steps[max(map(len, seen)) :]
     trained = train(steps, tick, keep, (now, states))
     members, starts = zip(*map(with_kernels, members), strict=True)
@@ -70,7 +72,8 @@ def trajectories(
                 if not over(member, seen[i]):
                     omegas = loop.member(reached.omegas, i) if several else reached.omegas
                     own = reached._replace(omegas=omegas)
-                    seen[i].append(observe_all(recipe, member.setup, own, starts[i]))
+                    point, last[i] = observe_all(recipe, member.setup, own, starts[i], last[i])
+                    seen[i].append(point)
             tick(reached.step, **shown(members[0], seen[0]))
             if all(over(member, points) for member, points in zip(members, seen, strict=True)):
                 break
@@ -156,9 +159,11 @@ def with_kernels(member: Member) -> tuple[Member, measure.Empirical | None]:
         return member._replace(end=member.end or (0, error)), None
 
 
-def pack(seen: list[list[Point]]) -> checkpoint.Seen:
-    """What checkpoint.py stores of all members: an array for each member, model and quantity."""
-    return {
+def pack(seen: list[list[Point]], last: list[np.ndarray | None]) -> checkpoint.Seen:
+    """What checkpoint.py stores of all members: an array for each member, model and quantity, and
+    the last tangent kernel where it is compared with the next."""
+    kernels = {f"{LAST}{i}": theta for i, theta in enumerate(last) if theta is not None}
+    return kernels | {
         f"{i}/{name}/{field}": values
         for i, points in enumerate(seen)
         for name in (points[0] if points else ())

@@ -25,7 +25,8 @@ class Trajectory(NamedTuple):
     |W_t - W_0| / |W_0| per layer [l]; that of the kernels (NTK, NNGP) [2]; and |Theta_t - Theta_0|
     on all train points, in the operator norm of Eq. S48 [1]. What leaps have `spent` so far:
     estimated error of the outputs, linearizations, gradients' worth of passes [3]. NORMS [3].
-    |theta_t - theta_0| / |theta_0| of all parameters, `moved` [1].
+    |theta_t - theta_0| / |theta_0| of all parameters, `moved` [1]. Of behaviour.py: NAMES [5], not
+    a number where one is not defined, and the largest `eigenvalues` [TOP].
     """
 
     train: np.ndarray
@@ -37,6 +38,8 @@ class Trajectory(NamedTuple):
     spent: np.ndarray | None = None
     norms: np.ndarray | None = None
     moved: np.ndarray | None = None
+    behaviour: np.ndarray | None = None
+    eigenvalues: np.ndarray | None = None
 
     def at(self, t: int) -> "Trajectory":
         """One step of several."""

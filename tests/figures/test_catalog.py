@@ -38,6 +38,6 @@ def test_reasons_are_of_scales_and_figures_that_there_are():
 
 def test_an_unknown_figure_is_told_the_known_ones():
     with pytest.raises(
-        UserError, match=r"figure 99: no such figure; one of digits, custom, grid, 1, "
+        UserError, match=r"figure 99: no such figure; one of digits, custom, grid, kernel, 1, "
     ):
         figure("99")

@@ -17,6 +17,7 @@ from tests.claims.common import made
 pytestmark = pytest.mark.usefixtures("few_resamples")
 SHOWN = {  # figure -> its panes, and its claims
     "digits": (6, ""),
+    "kernel": (6, ""),
     "custom": (6, "4b, 4c accuracy, 4c loss, 4d"),
     "grid": (1, ""),
     "1": (4, "1a L=1, 1a M=1 L=1, 1a L=3, 1a M=1 L=3, 1b L=1, 1b M=1 L=1, 1b L=3, 1b M=1 L=3, 1c"),
@@ -61,7 +62,7 @@ SHOWN = {  # figure -> its panes, and its claims
 }
 ONE_VALUE = {"S1b"}  # the largest there is: no interval
 ONE_VALUE |= {"F2b relu", "F2b tanh"}  # seeds may need as many
-QUICK = ("digits", "custom", "grid")  # on embedded data
+QUICK = ("digits", "custom", "grid", "kernel")  # on embedded data
 every_figure = pytest.mark.parametrize(
     "name", [*QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in FIGURES if n not in QUICK)]
 )
