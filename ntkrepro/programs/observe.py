@@ -75,7 +75,7 @@ def trajectory_rows(
             out.append(rows(model, "rmse", steps, root_mean_square(f - reference), split))
         if model != "network" and fidelity:
             for name, values in quantities(reference, f, y, data.real).items():
-                out.append(known(model, name, steps, values, split))
+                out += known(model, name, steps, values, split)
     if path.weights is not None:
         out.append(rows(model, "weight", steps, path.weights))
         out.append(rows(model, "weight_change", steps, path.weight_change))
@@ -95,17 +95,20 @@ def kernel_rows(model: str, steps: list[int], path: Trajectory) -> list[pd.DataF
         named |= dict(zip(measure.NORMS, path.norms.T, strict=True))
     out = [rows(model, name, steps, values, "train") for name, values in named.items()]
     if path.behaviour is not None:
-        seen = zip(behaviour.NAMES, path.behaviour.T, strict=True)
-        out += [known(model, name, steps, values, "train") for name, values in seen]
+        for name, values in zip(behaviour.NAMES, path.behaviour.T, strict=True):
+            out += known(model, name, steps, values, "train")
     if path.eigenvalues is not None:
         out.append(rows(model, "ntk_eigenvalue", steps, path.eigenvalues, "train"))
     return out
 
 
-def known(model: str, name: str, steps: list[int], values: np.ndarray, split: str) -> pd.DataFrame:
-    """Of the steps at which the values [t] are numbers."""
+def known(
+    model: str, name: str, steps: list[int], values: np.ndarray, split: str
+) -> list[pd.DataFrame]:
+    """Rows of the steps at which the values [t] are numbers, if there are any."""
     there = np.isfinite(values)
-    return rows(model, name, np.asarray(steps)[there], values[there], split)
+    own = np.asarray(steps)[there]
+    return [rows(model, name, own, values[there], split)] if there.any() else []
 
 
 def spent_rows(model: str, steps: list[int], spent: np.ndarray | None) -> list[pd.DataFrame]:
