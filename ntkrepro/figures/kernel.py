@@ -83,7 +83,7 @@ def line(ax: Axes, rows: pd.DataFrame, pane: Pane, colour: object, label: str) -
     middle, low, high = np.exp(found) if pane.log else found
     time = there["time"].mean()
     ax.plot(time, middle, color=colour, label=label)
-    if np.isfinite(low).all():  # of several seeds
+    if np.isfinite(low).any():  # of several seeds
         ax.fill_between(time, low, high, color=colour, alpha=0.2, lw=0)
 
 
