@@ -116,6 +116,15 @@ def test_its_content_names_the_record_not_its_place(here):
     assert compose([*DIGITS, "model.params=a"]).id != before
 
 
+def test_inputs_are_not_rotated_and_no_seed_is_idle(here):
+    np.savez("start.npz", **digits())
+    words = [w for w in DIGITS if "subspace" not in w] + ["model.params=start.npz"]
+    assert compose(words).id == compose([*words, "data.subspace=false"]).id
+    assert compose([w for w in words if "params" not in w]).experiment.data.subspace
+    with pytest.raises(UserError, match=r"^seed=3: must be 0, as the network starts at the same"):
+        prepare(compose([*words, "seed=3"]))
+
+
 def test_a_file_that_changes_under_a_run_is_refused(here):
     np.savez("start.npz", **digits())
     run = compose([*DIGITS, "model.params=start.npz"])
