@@ -101,6 +101,7 @@ USES = {  # what is not here decides something everywhere, or has a rule of its 
         (LEAPS, "optimizer.tolerance optimizer.floor"),
         (TRAIN, "log.outputs log.examples log.train log.weights log.kernel log.batch"),
         (TRAIN, "log.norms log.behaviour log.fidelity log.diverged model.params"),
+        (TRAIN, "model.scale model.centred"),
     )
     for key in keys.split()
 }
@@ -171,10 +172,20 @@ def leaps(e: Experiment) -> Refused:
         and e.model.norm is Normalization.batch,
         f"linearized.space={e.linearized.space.name}": e.linearized.space
         in (Space.weights, Space.both),
+        "model.centred=true": e.model.centred,
     }
     for reason, holds in why.items() if opt.solver is Solver.leaps else ():
         if holds:
             yield "optimizer.solver", opt.solver, f"steps where {reason}"
+
+
+def scaled(e: Experiment) -> Refused:
+    """At lr / scale^2 the linearization is the same: by gradient descent on the loss alone."""
+    opt, scale = e.optimizer, e.model.scale
+    if scale != 1 and opt.name is not OptimizerName.sgd:
+        yield "model.scale", scale, f"1 with optimizer.name={opt.name.name}, not sgd"
+    if scale != 1 and opt.weight_decay:
+        yield "optimizer.weight_decay", opt.weight_decay, f"0 with model.scale={scale:g}"
 
 
 def inputs(e: Experiment) -> Refused:
@@ -282,5 +293,5 @@ def examples(e: Experiment) -> Refused:
 
 RULES = (
     *(own_files, examples),  # the others compare numbers
-    *(critical_rate, optimizer, ensemble, kernels, unused, leaps, inputs, logged),
+    *(critical_rate, optimizer, ensemble, kernels, unused, leaps, scaled, inputs, logged),
 )

@@ -206,6 +206,9 @@ class Model:
     b_var: float = within(VARIANCE, 0.1)  # sigma_b^2; 0 = no biases
     pool: Pool = Pool.gap  # of a cnn
     norm: Normalization = Normalization.batch  # of a wrn
+    # alpha: outputs are multiplied by it, and optimizer.lr is divided by its square
+    scale: float = within(ABOVE_0, 1.0)
+    centred: bool = False  # minus the outputs at theta_0, so that they start at 0
     factory: str | None = None  # of a custom network: MODULE:NAME
     files: list[str] = field(default_factory=list)  # that its code reads
     digest: str | None = None  # of its source files, and of these; filled in

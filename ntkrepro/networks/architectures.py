@@ -8,6 +8,7 @@ import jax
 from ntkrepro.config.schema import Architecture, Model
 from ntkrepro.networks.layers import ACTIVATIONS, NORMALIZED, POOLS, WINDOW, Conv, Dense, Norm
 from ntkrepro.networks.own import Custom
+from ntkrepro.networks.scaled import Scaled
 
 
 class Network(nn.Module):
@@ -168,4 +169,5 @@ ARCHITECTURES: dict[Architecture, type[Network]] = {
 
 def build(model: Model, n0: int, k: int, x: jax.Array) -> Network:
     """The network of a config, for inputs like `x` [n, ...] and k outputs."""
-    return ARCHITECTURES[model.architecture].build(model, n0, k, x)
+    network = ARCHITECTURES[model.architecture].build(model, n0, k, x)
+    return network if model.scale == 1 else Scaled(network, model.scale)  # type: ignore

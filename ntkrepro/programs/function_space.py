@@ -15,6 +15,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from ntkrepro.compilation import jit
 from ntkrepro.errors import UserError
 from ntkrepro.networks import architectures, functions
+from ntkrepro.networks.scaled import factor
 from ntkrepro.programs import failures
 from ntkrepro.programs.setup import Setup
 from ntkrepro.theory import dynamics, flow, predict
@@ -84,7 +85,10 @@ def analytic_kernels(setup: Setup) -> TangentKernel:
     """Theta of the infinitely wide network, in float64. Raises UserError where it has none."""
     x_train, x_test = setup.dataset.x_train, setup.dataset.x_test
     of = partial(failures.analytic, setup.experiment, analytic_kernel(setup))
-    train_train, test_train = np.asarray(of(x_train).ntk), np.asarray(of(x_test, x_train).ntk)
+    square = factor(setup.model) ** 2
+    train_train, test_train = (
+        square * np.asarray(of(*x).ntk) for x in ((x_train,), (x_test, x_train))
+    )
     for kernel, points in ((train_train, (x_train,)), (test_train, ((), x_test))):
         failures.finite(setup.experiment, "analytic kernel", kernel, *points)
     return TangentKernel(train_train, dynamics.spectrum(train_train), test_train)
@@ -171,11 +175,12 @@ def push(model: architectures.Network, params: Any, x: jax.Array, c: jax.Array) 
 
 
 def initial_outputs(setup: Setup) -> tuple[np.ndarray, np.ndarray]:
-    """f_0 on train and test points, float64."""
+    """f_0 on train and test points, float64; 0 of a centred network."""
     f = partial(measure.apply, setup.model, setup.params0)
     points = setup.x_train, setup.x_test
     train, test = measure.outputs(f, points, apart=setup.model.mixes_examples)
-    return np.asarray(train, np.float64), np.asarray(test, np.float64)
+    whole = float(not setup.experiment.model.centred)
+    return whole * np.asarray(train, np.float64), whole * np.asarray(test, np.float64)
 
 
 def add_weights(setup: Setup, path: Trajectory, c: np.ndarray) -> Trajectory:

@@ -229,7 +229,7 @@ def observe(recipe: Recipe, setup: Setup, name: str, omega: Any) -> Trajectory:
     """Outputs and weights of one model at one step."""
     log = setup.experiment.log
     if name == "network":
-        f = partial(measure.apply, setup.model, loop.add(setup.params0, omega))
+        f = network(setup, omega)
     else:
         f = partial(_linearized, recipe, setup.params0, omega)
     points = setup.x_train[: log.train], setup.x_test
@@ -240,6 +240,13 @@ def observe(recipe: Recipe, setup: Setup, name: str, omega: Any) -> Trajectory:
     entries, changes = measure.displacement(full, setup.pick, setup.norms)
     path = Trajectory(*seen, np.asarray(entries), np.asarray(changes))
     return path._replace(moved=measure.moved(full, setup.size)) if log.fidelity else path
+
+
+def network(setup: Setup, omega: Any) -> Callable[[jax.Array], jax.Array]:
+    """x -> its outputs at theta_0 + omega, with model.centred minus those at theta_0."""
+    f = partial(measure.apply, setup.model, loop.add(setup.params0, omega))
+    f0 = partial(measure.apply, setup.model, setup.params0)
+    return (lambda x: f(x) - f0(x)) if setup.experiment.model.centred else f
 
 
 @partial(jit, static_argnames="recipe")

@@ -24,8 +24,8 @@ class Setup(NamedTuple):
     """x_train [n, d], x_test [m, d] (images: [n, h, w, c]) in the run's precision; `pick` and
     `norms` are measure.py's.
 
-    lr * `rate` * Theta drives the outputs (Loss.rate), where lr is optimizer.lr until
-    optimizer.lr_over_critical has been measured; `schedule` [steps, batch] holds the
+    lr * `rate` * Theta drives the outputs (Loss.rate), where lr is optimizer.lr / model.scale^2
+    until optimizer.lr_over_critical has been measured; `schedule` [steps, batch] holds the
     minibatches, none = full batch.
     """
 
@@ -122,7 +122,7 @@ def assemble(
     experiment, (n, k) = run.experiment, dataset.y_train.shape
     rate = experiment.loss.scale * LOSSES[experiment.loss.name.name].rate(n, k)
     steps = log_steps(experiment.optimizer, experiment.log)
-    lr = experiment.optimizer.lr
+    lr = experiment.optimizer.lr / experiment.model.scale**2
     return Setup(run, dataset, model, params0, *x, steps, pick, norms, rate, lr, schedule)
 
 

@@ -140,7 +140,8 @@ def solved(
 def readout_path(setup: Setup) -> Iterator[Any]:
     """omega_t at every logged step, in the run's precision."""
     f, j = readout.jacobian(setup.model, setup.params0, setup.x_train)
-    residual = np.asarray(f, np.float64) - setup.dataset.y_train
+    start = 0.0 if setup.experiment.model.centred else np.asarray(f, np.float64)
+    residual = start - setup.dataset.y_train
     how = setup.lr * setup.rate, setup.experiment.optimizer.momentum
     for omega in readout.displacements(j, residual, setup.steps, *how):
         parts = {"w": omega[:-1], "b": omega[-1]}
@@ -237,6 +238,7 @@ def recipe_of(setup: Setup) -> Recipe:
         trained=opt.train.name,
         few=setup.model.structured and setup.k <= FEW_OUTPUTS,
         image=setup.dataset.image if experiment.data.augment else None,
+        centred=experiment.model.centred,
     )
 
 

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from ntkrepro.compilation import jit
 from ntkrepro.networks.architectures import Network
+from ntkrepro.networks.scaled import factor
 from ntkrepro.theory import dynamics
 from ntkrepro.theory.kernels.empirical import capture
 
@@ -28,7 +29,7 @@ from ntkrepro.theory.kernels.empirical import capture
 def jacobian(model: Network, params: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """f(x) [n, k], and J [n, width + 1], the same for every output: one forward pass."""
     f, layers = capture(model, params, x)
-    h, (w, b) = layers["readout",].x, layers["readout",].scale
+    h, (w, b) = layers["readout",].x, (factor(model) * s for s in layers["readout",].scale)
     return f, jnp.concatenate([w * h, b * jnp.ones_like(h[:, :1])], axis=1)
 
 

@@ -29,12 +29,20 @@ def applies(recipe: Recipe, params0: Any) -> dict[str, Apply]:
     """The models that can be trained, each a function of (omega, x) -> [n, k]."""
     network = partial(functions.apply, recipe.model)
     tangent = linearize(network, params0)
-    return {
+    found: dict[str, Apply] = {
         "network": lambda omega, x: network(add(params0, omega), x),
         "linearized": linearize_structured(recipe.model, params0)
         if recipe.few
         else lambda omega, x: tangent(fill(params0, omega), x),
     }
+    return {name: about_start(recipe, apply) for name, apply in found.items()}
+
+
+def about_start(recipe: Recipe, apply: Apply) -> Apply:
+    """The same, or, where that is asked for, minus what it is at theta_0."""
+    if not recipe.centred:
+        return apply
+    return lambda omega, x: apply(omega, x) - apply({}, x)
 
 
 def add(params0: Any, omega: Any) -> Any:
@@ -80,7 +88,7 @@ def update(recipe: Recipe, task: Task, name: str, state: Any, batch: Any) -> Any
     apply = applies(recipe, task.params0)[name]
     factors = task.factors
     if name == "linearized" and factors is not None:
-        apply = lambda omega, x: from_factors(factors, omega)  # noqa: E731
+        apply = about_start(recipe, lambda omega, x: from_factors(factors, omega))
     gradient = jax.grad(objective, argnums=2)(recipe, apply, omega, *batch)
     if task.rates is not None:
         gradient = jax.tree.map(jnp.multiply, gradient, trained(recipe, task.rates))

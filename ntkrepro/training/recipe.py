@@ -12,7 +12,8 @@ class Recipe(NamedTuple):
     """What is compiled; hashable. `few` = few outputs, so that linearize_structured is the cheaper.
 
     `trained`, of loop.TRAINED: what else there is stays at theta_0, and omega has no entry for it.
-    `image`: the shape (h, w, c) of images that are augmented; none = they are not.
+    `image`: the shape (h, w, c) of images that are augmented; none = they are not. `centred`: every
+    model minus its outputs at theta_0.
     """
 
     model: Network
@@ -24,6 +25,7 @@ class Recipe(NamedTuple):
     few: bool = False
     trained: str = "all"
     image: tuple[int, ...] | None = None
+    centred: bool = False
 
 
 class Task(NamedTuple):

@@ -24,6 +24,7 @@ from ntkrepro.compilation import jit
 from ntkrepro.networks.architectures import Network
 from ntkrepro.networks.functions import flatten, unflatten
 from ntkrepro.networks.layers import WINDOW, convolve
+from ntkrepro.networks.scaled import factor
 from ntkrepro.theory.kernels import generic
 from ntkrepro.theory.kernels.generic import contract
 
@@ -302,4 +303,4 @@ def nngp(model: Network, params: Any, x1: jax.Array, x2: jax.Array | None = None
     """
     first = capture(model, params, x1)[1]["readout",]
     second = first if x2 is None else capture(model, params, x2)[1]["readout",]
-    return inner(first.x, second.x, first.std)
+    return factor(model) ** 2 * inner(first.x, second.x, first.std)
