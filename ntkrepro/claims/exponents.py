@@ -18,7 +18,7 @@ from ntkrepro.claims.intervals import NONE, Estimate
 # What docs/relu-exponent.md says of an activation, in the names of contracts: kinked, f - f_lin is
 # (|D|/n)^3/4; smooth, |D|/n.
 KINDS = {"relu": "kinked", **dict.fromkeys(("tanh", "gelu", "erf"), "smooth")}
-SYMBOLS = {"width": "n", "train": "|D|", "ratio": "|D|/n"}
+SYMBOLS = {"width": "n", "train": "|D|", "ratio": "|D|/n", "scale": "α"}
 
 
 def slope(rows: pd.DataFrame, x: str) -> Estimate:

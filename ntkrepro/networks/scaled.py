@@ -1,4 +1,4 @@
-"""A network times a number: the dial of Chizat & Bach (2019) from rich to lazy training.
+"""A network times a number: the dial of Chizat, Oyallon & Bach (2019), rich to lazy.
 
 alpha f has the tangent kernel alpha^2 Theta. Gradient descent at the rate lr / alpha^2 moves its
 linearization's outputs as lr moves those of f, by weights that move alpha times less: the larger

@@ -59,6 +59,7 @@ SHOWN = {  # figure -> its panes, and its claims
         "F3a tanh L=1, F3b tanh L=1, F3c tanh L=1, F3d tanh L=1",
     ),
     "F4": (6, "F4a, F4c, F4d, F4b relu, F4b tanh"),
+    "F5": (4, "F5a, F5b, F5c, F5d, F5e"),
 }
 ONE_VALUE = {"S1b"}  # the largest there is: no interval
 ONE_VALUE |= {"F2b relu", "F2b tanh"}  # seeds may need as many
