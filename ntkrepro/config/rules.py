@@ -101,7 +101,7 @@ USES = {  # what is not here decides something everywhere, or has a rule of its 
         (LEAPS, "optimizer.tolerance optimizer.floor"),
         (TRAIN, "log.outputs log.examples log.train log.weights log.kernel log.batch"),
         (TRAIN, "log.norms log.behaviour log.fidelity log.diverged model.params"),
-        (TRAIN, "model.scale model.centred"),
+        (TRAIN, "model.scale model.centred log.coordinates"),
     )
     for key in keys.split()
 }
@@ -188,6 +188,20 @@ def scaled(e: Experiment) -> Refused:
         yield "optimizer.weight_decay", opt.weight_decay, f"0 with model.scale={scale:g}"
 
 
+def maximal_updates(e: Experiment) -> Refused:
+    """muP is written for gradient descent on layers of weights and biases."""
+    model, with_mup = e.model, "with model.parametrization=mup"
+    if model.parametrization is not Parametrization.mup:
+        return
+    if e.optimizer.name is not OptimizerName.sgd:
+        yield "optimizer.name", e.optimizer.name, f"sgd {with_mup}"
+    if model.architecture in NORMALIZED and model.norm is not Normalization.none:
+        yield "model.norm", model.norm, f"none {with_mup}"
+    if e.linearized.analytic:
+        wanted = f"false {with_mup}, whose kernel moves at every width"
+        yield "linearized.analytic", True, wanted
+
+
 def inputs(e: Experiment) -> Refused:
     data, architecture = e.data, e.model.architecture
     gaussian, network = data.name is DataSet.gaussian, f"model.architecture={architecture.name}"
@@ -242,6 +256,7 @@ NOT_OF_CUSTOM = {  # what its own code decides, or would have to tell: key -> wh
     "linearized.analytic": "false {}, which has no analytic kernel; model=custom sets it",
     "optimizer.layer_rates": "same {}, which has no standard parametrization",
     "optimizer.train": "all {}, whose readout is not known",
+    "log.coordinates": "false {}, whose layers are not known",
 }
 
 
@@ -294,4 +309,5 @@ def examples(e: Experiment) -> Refused:
 RULES = (
     *(own_files, examples),  # the others compare numbers
     *(critical_rate, optimizer, ensemble, kernels, unused, leaps, scaled, inputs, logged),
+    maximal_updates,
 )

@@ -120,6 +120,7 @@ class Activation(Enum):
 class Parametrization(Enum):
     ntk = "ntk"  # Eq. 1
     standard = "standard"  # Eq. S32
+    mup = "mup"  # of maximal updates (Yang & Hu 2021), for gradient descent at one rate
 
 
 class LossName(Enum):
@@ -275,6 +276,7 @@ class Log:
     # how well the linearization stands for the network: R^2 of its outputs, and of how they moved,
     # agreement, accuracy gap; and |theta_t - theta_0| / |theta_0| with log.weights
     fidelity: bool = False
+    coordinates: bool = False  # size of every layer's outputs, and of what training adds to them
     # of a model that diverges: its rows until then, and when; else such a run has no record
     diverged: bool = False
     # examples evaluated at once: BatchNorm's batch; none = all

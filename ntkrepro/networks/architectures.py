@@ -56,9 +56,9 @@ class Network(nn.Module):
         return None
 
     @property
-    def numbers(self) -> tuple[str, float, float]:
-        """Of every layer: parametrization, sigma_w^2, sigma_b^2."""
-        return self.parametrization, self.w_var, self.b_var
+    def numbers(self) -> tuple[str, float, float, int]:
+        """Of every layer: parametrization, sigma_w^2, sigma_b^2, the network's width."""
+        return self.parametrization, self.w_var, self.b_var, self.width
 
 
 class FC(Network):

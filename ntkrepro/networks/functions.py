@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import flax.linen as nn
@@ -13,6 +13,8 @@ from flax.traverse_util import unflatten_dict as unflatten
 
 from ntkrepro.compilation import jit
 from ntkrepro.networks.architectures import Network
+from ntkrepro.networks.layers import Affine
+from ntkrepro.networks.scaled import factor
 
 
 def draw(model: Network, key: jax.Array, x: jax.Array) -> dict:
@@ -55,6 +57,15 @@ def less(parts: dict[tuple[str, ...], Callable[[jax.Array], jax.Array]]) -> Abst
         return h - parts[path](*args) if named else h
 
     return nn.intercept_methods(call)
+
+
+def coordinates(model: Network, params: dict, x: jax.Array) -> dict[tuple[str, ...], jax.Array]:
+    """Outputs h of every Dense and Conv layer by its path; of the readout f [n, k]."""
+    ours = lambda module, method: isinstance(module, Affine)  # noqa: E731
+    asked = partial(model.apply, capture_intermediates=ours, mutable=["intermediates"])
+    found = flatten(asked({"params": params}, x)[1]["intermediates"])
+    h = {path[:-1]: outputs[0] for path, outputs in found.items()}
+    return {**h, ("readout",): factor(model) * h["readout",]}
 
 
 def layer_rates(model: Network, params: dict, x: jax.Array) -> dict:

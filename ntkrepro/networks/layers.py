@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -17,10 +18,13 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "identity": lambda x: x,
 }
 WINDOW = 3  # of every convolution
-PARAMETRIZATIONS: dict[str, Callable[[float], tuple[float, float]]] = {
-    # of a parameter of this standard deviation: its factor in the forward pass, and what is drawn
-    "ntk": lambda std: (std, 1.0),  # Eq. 1
-    "standard": lambda std: (1.0, std),  # Eq. S32
+PARAMETRIZATIONS: dict[str, Callable[[float, Any, bool], tuple[float, float]]] = {
+    # of a parameter of this standard deviation, of a network of this width, the readout's or not:
+    # its factor in the forward pass, and what is drawn
+    "ntk": lambda std, n, readout: (std, 1.0),  # Eq. 1
+    "standard": lambda std, n, readout: (1.0, std),  # Eq. S32
+    # Yang & Hu 2021, Table 1: what is drawn has variance 1/n, and the readout is n^-1/2 as large
+    "mup": lambda std, n, readout: (std * (1 if readout else n**0.5), n**-0.5),
 }
 POOLS: dict[str, Callable[[jax.Array], jax.Array]] = {  # [n, h, w, c] -> [n, d]
     "gap": lambda x: x.mean((1, 2)),
@@ -48,8 +52,8 @@ def _drawing(shape: tuple[int, ...], dtype: jnp.dtype, std: float) -> jax.stages
 
 
 class Affine(nn.Module):
-    """What Dense and Conv share: weights and biases in the NTK (Eq. 1) or standard (Eq. S32)
-    parametrization, and the collection `layer` that the structured kernels need.
+    """What Dense and Conv share: weights and biases in a parametrization, `width` being the
+    network's, and the collection `layer` that the structured kernels need.
 
     It holds the layer's input, the factors of its weights and bias in the forward pass, and the
     standard deviations of its W and b.
@@ -59,14 +63,16 @@ class Affine(nn.Module):
     parametrization: str
     w_var: float
     b_var: float
+    width: int | None = None
 
     def affine(
         self, x: jax.Array, shape: tuple[int, ...], fan_in: int, product: Callable
     ) -> jax.Array:
         """w_scale product(x, w) + b_scale b, w of `shape`."""
-        w_std, b_std = (self.w_var / fan_in) ** 0.5, self.b_var**0.5
+        readout = self.name == "readout"
         (w_scale, w_drawn), (b_scale, b_drawn) = (
-            PARAMETRIZATIONS[self.parametrization](std) for std in (w_std, b_std)
+            PARAMETRIZATIONS[self.parametrization](std, self.width, readout)
+            for std in ((self.w_var / fan_in) ** 0.5, self.b_var**0.5)
         )
         h = product(x, self.param("w", _normal, shape, x.dtype, w_drawn))
         if w_scale != 1:
@@ -76,7 +82,7 @@ class Affine(nn.Module):
             h = h + b_scale * b
         self.sow("layer", "x", x)
         self.sow("layer", "scale", (w_scale, b_scale if self.b_var else 0.0))
-        self.sow("layer", "std", (w_std, b_std))
+        self.sow("layer", "std", (w_scale * w_drawn, b_scale * b_drawn))
         return self.perturb("h", h)
 
 

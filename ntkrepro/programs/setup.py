@@ -74,7 +74,8 @@ def prepare(run: Run, dataset: Dataset | None = None) -> Setup:
     params0 = initial(experiment, model, x_train)
     refuse_idle_seed(experiment, model, params0, x_train)
     std = (experiment.model.w_var / dataset.n0) ** 0.5
-    w_std = PARAMETRIZATIONS[experiment.model.parametrization.name](std)[1]
+    drawn = PARAMETRIZATIONS[experiment.model.parametrization.name]
+    w_std = drawn(std, experiment.model.width, False)[1]
     pick = measure.pick_weights(params0, experiment.log.weights, experiment.seed)
     hidden = dataset.n0 - dataset.x_train.shape[1]
     norms = measure.full_norms(params0, hidden, w_std, experiment.seed)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +27,8 @@ class Trajectory(NamedTuple):
     on all train points, in the operator norm of Eq. S48 [1]. What leaps have `spent` so far:
     estimated error of the outputs, linearizations, gradients' worth of passes [3]. NORMS [3].
     |theta_t - theta_0| / |theta_0| of all parameters, `moved` [1]. Of behaviour.py: NAMES [5], not
-    a number where one is not defined, and the largest `eigenvalues` [TOP].
+    a number where one is not defined, and the largest `eigenvalues` [TOP]. COORDINATES of every
+    layer [2, l].
     """
 
     train: np.ndarray
@@ -40,6 +42,7 @@ class Trajectory(NamedTuple):
     moved: np.ndarray | None = None
     behaviour: np.ndarray | None = None
     eigenvalues: np.ndarray | None = None
+    coordinates: np.ndarray | None = None
 
     def at(self, t: int) -> "Trajectory":
         """One step of several."""
@@ -165,6 +168,19 @@ def eigenvalues(kernel: jax.Array) -> np.ndarray:
     size = kernel.shape[0] * kernel.shape[1]
     square = np.asarray(kernel, np.float64).reshape(size, size)
     return np.linalg.eigvalsh(square) if np.isfinite(square).all() else np.full(size, np.inf)
+
+
+COORDINATES = ("coordinate", "coordinate_change")
+
+
+@partial(jit, static_argnames="model")
+def coordinates(model: Network, params0: Any, params: Any, x: jax.Array) -> jax.Array:
+    """Root mean square, over examples and units, of every layer's outputs at `params`, and of how
+    far they are from those at `params0` [2, l]; the readout, that is f, last."""
+    start, now = (functions.coordinates(model, theta, x) for theta in (params0, params))
+    paths = [path[:-1] for path in layer_weights(params)]
+    pairs = [(now[path], now[path] - start[path]) for path in paths]
+    return jnp.sqrt(jnp.array([[jnp.mean(part**2) for part in pair] for pair in pairs])).T
 
 
 apply = jit(functions.apply, static_argnames="model")

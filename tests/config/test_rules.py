@@ -74,6 +74,7 @@ def test_every_bound_is_among_these():
 
 LEAPS = "optimizer.solver=leaps"
 OWN = ("model=custom", "model.factory=nets:Pair")
+MUP = ("linearized.analytic=false", "model.parametrization=mup")
 GAUSSIAN = ("data.classes=[positive,negative]",)
 
 
@@ -132,6 +133,13 @@ def test_the_subspace_chooses_itself(network):
         (["model.scale=2.5", "optimizer.weight_decay=0.1"], "0 with model.scale=2.5"),
         (["experiment=ensemble", "model.scale=2.5"], "1.0, or left out: it is for program=train"),
         (["model.centred=true", LEAPS], "steps where model.centred=true"),
+        ([*MUP, "optimizer.name=adam"], "sgd with model.parametrization=mup"),
+        (
+            [MUP[1], "linearized.analytic=true"],
+            "false with model.parametrization=mup, whose kernel moves",
+        ),
+        (["experiment=wrn_cifar", *MUP, "model.norm=batch"], "none with model.parametrization=mup"),
+        ([*OWN, "log.coordinates=true"], "false with model.architecture=custom"),
         (["program=kernel_convergence", "log.diverged=true"], "false, or left out: it is for prog"),
         (["experiment=kernel_convergence", "model.parametrization=standard"], "ntk with program="),
         (["experiment=ensemble", "loss.name=xent"], "mse, or left out: it is for program=train"),

@@ -63,6 +63,22 @@ def test_what_is_linear_in_the_outputs_is_alpha_times_and_kernels_its_square():
     assert not f[2].any()
 
 
+def test_maximal_updates_are_those_of_scale_one_over_root_width():
+    """muP is Eq. 1's network at that scale, whose weights are n^1/2 as large, at its rate."""
+    n, steps = MODEL.width, [0, 1, 4]
+    models = MODEL.clone(parametrization="mup"), Scaled(MODEL, n**-0.5)
+    found = []
+    for model, rate in zip(models, (0.1, 0.1 * n), strict=True):
+        params0, x, y, _ = problem(model)
+        task, apply = Task(params0, x, y, jnp.asarray(rate)), loop.applies(Recipe(model), params0)
+        path = omegas(Recipe(model), task, steps)
+        found.append([apply["network"](omega["network"], x) for omega in path])
+        norms = jnp.linalg.norm(params0["layer2"]["w"]) / n
+        assert norms == pytest.approx(1 if rate > 1 else n**-0.5, rel=0.1)
+    assert all(map(close, *found))
+    assert error(found[0][-1], found[0][0]) > 0.1
+
+
 WORDS = ("scale=smoke", "precision=float64", "model.width=8", "data.train=8", "data.test=4")
 WORDS += (
     "model.activation=tanh",

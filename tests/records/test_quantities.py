@@ -15,7 +15,7 @@ STORED = sorted((ROOT / "results" / "runs").glob("*.parquet"))
 
 TODAY = ("program=ensemble data.points=5 samples=2", "optimizer.solver=leaps")
 TODAY += ("log.norms=true log.fidelity=true log.behaviour=true log.points=8",)
-TODAY += ("log.diverged=true optimizer.lr=40",)
+TODAY += ("log.diverged=true optimizer.lr=40", "log.coordinates=true")
 TODAY += ("program=drawn_ensemble data.points=5 samples=2",)
 
 
