@@ -41,6 +41,7 @@ FIGURES = {  # name -> module
     "F3": "figF3",
     "F4": "figF4",
     "F5": "figF5",
+    "F6": "figF6",
 }
 OURS = ("digits", "custom", "grid", "kernel")  # not the paper's
 BY_WORDS = ("custom", "grid")  # of the user's own runs, which words name

@@ -79,29 +79,19 @@ def trajectory_rows(
     if path.weights is not None:
         out.append(rows(model, "weight", steps, path.weights))
         out.append(rows(model, "weight_change", steps, path.weight_change))
-<<<<<<< HEAD
     if path.moved is not None:
         out.append(rows(model, "parameter_change", steps, path.moved))
-    return [*out, *kernel_rows(model, steps, path), *spent_rows(model, steps, path.spent)]
-
-
-def kernel_rows(model: str, steps: list[int], path: Trajectory) -> list[pd.DataFrame]:
-    """How kernels move and behave, as far as that was asked for."""
-    named: dict[str, Any] = {}
-=======
     return [*out, *inner_rows(model, steps, path), *spent_rows(model, steps, path.spent)]
 
 
 def inner_rows(model: str, steps: list[int], path: Trajectory) -> list[pd.DataFrame]:
-    """What was seen of a model's kernels and layers on the train points."""
-    out = []
->>>>>>> 8ed1d9f (The maximal update parametrization, and log.coordinates)
+    """How kernels move and behave and how large layers are, as far as that was asked for."""
+    named: dict[str, Any] = {}
     if path.kernel_change is not None:
         named |= dict(zip(("ntk_change", "nngp_change"), path.kernel_change.T, strict=False))
     if path.kernel_distance is not None:
         named["ntk_distance"] = path.kernel_distance
     if path.norms is not None:
-<<<<<<< HEAD
         named |= dict(zip(measure.NORMS, path.norms.T, strict=True))
     out = [rows(model, name, steps, values, "train") for name, values in named.items()]
     if path.behaviour is not None:
@@ -109,6 +99,9 @@ def inner_rows(model: str, steps: list[int], path: Trajectory) -> list[pd.DataFr
             out += known(model, name, steps, values, "train")
     if path.eigenvalues is not None:
         out.append(rows(model, "ntk_eigenvalue", steps, path.eigenvalues, "train"))
+    if path.coordinates is not None:
+        for name, sizes in zip(measure.COORDINATES, path.coordinates.swapaxes(0, 1), strict=True):
+            out.append(rows(model, name, steps, sizes, "train"))
     return out
 
 
@@ -119,14 +112,6 @@ def known(
     there = np.isfinite(values)
     own = np.asarray(steps)[there]
     return [rows(model, name, own, values[there], split)] if there.any() else []
-=======
-        for name, values in zip(measure.NORMS, path.norms.T, strict=True):
-            out.append(rows(model, name, steps, values, "train"))
-    if path.coordinates is not None:
-        for name, sizes in zip(measure.COORDINATES, path.coordinates.swapaxes(0, 1), strict=True):
-            out.append(rows(model, name, steps, sizes, "train"))
-    return out
->>>>>>> 8ed1d9f (The maximal update parametrization, and log.coordinates)
 
 
 def spent_rows(model: str, steps: list[int], spent: np.ndarray | None) -> list[pd.DataFrame]:
@@ -208,12 +193,9 @@ def observe_all(
     omegas = reached.omegas
     point = {name: observe(recipe, setup, name, omega) for name, omega in omegas.items()}
     network = point["network"]._replace(spent=reached.spent)
-<<<<<<< HEAD
     theta = None
-=======
     if setup.experiment.log.coordinates:
         network = network._replace(coordinates=coordinates_of(setup, omegas["network"]))
->>>>>>> 8ed1d9f (The maximal update parametrization, and log.coordinates)
     if start:
         there = finite(network)
         now = kernels_of(setup, omegas["network"], reached.kernel) if there else infinite(start)

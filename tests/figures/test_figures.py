@@ -60,6 +60,11 @@ SHOWN = {  # figure -> its panes, and its claims
     ),
     "F4": (6, "F4a, F4c, F4d, F4b relu, F4b tanh"),
     "F5": (4, "F5a, F5b, F5c, F5d, F5e"),
+    "F6": (
+        6,
+        "F6a ntk, F6a standard, F6a mup, F6b ntk, F6b standard, F6c mup, F6d ntk, F6e mup, "
+        "F6f ntk, F6f mup, F6g standard, F6h standard, F6i standard",
+    ),
 }
 ONE_VALUE = {"S1b"}  # the largest there is: no interval
 ONE_VALUE |= {"F2b relu", "F2b tanh"}  # seeds may need as many
