@@ -28,7 +28,7 @@ def runs(name, added, start=None, late=0.0):
                 rows.append((step, step, "network", quantity, "train", i, value))
         model = {"parametrization": name, "width": width, "depth": 2}
         config = {"model": model, "seed": seed, "data": {"train": 8}}
-        found.append(Record(pd.DataFrame(rows, columns=COLUMNS), config, {}, paper=True))
+        found.append(Record(pd.DataFrame(rows, columns=COLUMNS), config, {}))
     return found
 
 
