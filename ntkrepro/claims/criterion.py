@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 from math import ceil, inf
 
+ROUNDING = 1e-9  # of an interval's half: a value so near to an edge is on it
+
 
 class Place(Enum):
     """Of an interval and a band."""
@@ -35,10 +37,11 @@ class Criterion:
 
     def needed(self, value: float, interval: tuple[float, float], count: int) -> float:
         """How many items would decide, of which `count` gave this interval: its half width falls as
-        count^-1/2, and is to be the value's distance from the nearest edge. Infinite on an edge."""
+        count^-1/2, and is to be the value's distance from the nearest edge. Infinite on an edge, to
+        rounding."""
         edge = min(abs(value - self.low), abs(value - self.high))
         half = max(value - interval[0], interval[1] - value)
-        return ceil(count * (half / edge) ** 2) if edge else inf
+        return ceil(count * (half / edge) ** 2) if edge > ROUNDING * half else inf
 
 
 def below(limit: float) -> Criterion:

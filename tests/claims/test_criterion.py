@@ -57,7 +57,7 @@ def test_words_and_verdict_agree(criterion, value, down, up):
 
 @pytest.mark.parametrize(
     ("value", "needed"),
-    [(1.5, 16), (1.75, 64), (2.0, inf), (0.25, None), (3.5, None), (2.5, 16)],
+    [(1.5, 16), (1.75, 64), (2.0, inf), (2 - 4e-16, inf), (0.25, None), (3.5, None), (2.5, 16)],
 )
 def test_what_is_inconclusive_tells_how_many_would_decide(value, needed):
     """Four seeds gave an interval of value ± 1; the edge is at 2."""
