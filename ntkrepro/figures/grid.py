@@ -239,7 +239,8 @@ def draw_line(
     if asked.over_time:
         ax.plot(x, line["mean"], **style)
         band = {"color": style["color"], "alpha": 0.2, "lw": 0}
-        ax.fill_between(x[has], line["low"][has], line["high"][has], **band)
+        if has.any():
+            ax.fill_between(x[has], line["low"][has], line["high"][has], **band)
         return
     bars = np.stack([line["mean"] - line["low"], line["high"] - line["mean"]])
     ax.errorbar(x, line["mean"], bars, marker="o", ms=3.5, capsize=2, elinewidth=0.9, **style)
