@@ -26,7 +26,7 @@ from ntkrepro.networks import own
 from ntkrepro.networks.own import Custom
 from ntkrepro.programs import function_space, leaping
 from ntkrepro.programs.setup import FUNCTION_SPACE
-from ntkrepro.records import store, tables
+from ntkrepro.records import archive, store, tables
 from ntkrepro.records.store import Record
 from ntkrepro.records.summary import summary
 from ntkrepro.sweep import in_memory
@@ -372,7 +372,8 @@ def read_records(
     """
     wanted = [quantity] if isinstance(quantity, str) else quantity
     names, configs, frames = set(), [], []
-    for record in filter(None, map(store.read, sorted(Path(results, "runs").glob("*.parquet")))):
+    archive.unpack(folder := Path(results, "runs"))
+    for record in filter(None, map(store.read, sorted(folder.glob("*.parquet")))):
         names.add(record.config["name"])
         if experiment in (None, record.config["name"]):
             rows = record.rows

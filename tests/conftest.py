@@ -15,6 +15,7 @@ from ntkrepro.config.compose import expand
 from ntkrepro.config.identity import Run
 from ntkrepro.data import load, tfds
 from ntkrepro.errors import UserError
+from ntkrepro.records import archive
 from tests import own
 
 TINY = (  # a run of nothing but start-up and compilation
@@ -38,6 +39,12 @@ def wait_for(ready: Callable[[], object], seconds: float = 120) -> None:
     while not ready():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The committed records lie unpacked before any test, or process of tests, looks for them."""
+    if not hasattr(config, "workerinput"):
+        archive.unpack(Path(__file__).parents[1] / "results/runs")
 
 
 @pytest.fixture(scope="session")

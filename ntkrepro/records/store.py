@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from ntkrepro.config.identity import RECORDS_VERSION, Run, as_dict, beside, stored_id
 from ntkrepro.errors import RunFailed, UserError, warn
 from ntkrepro.files import BLANK, MARK, is_whole, remove_unfinished, sealed
+from ntkrepro.records import archive
 
 T = TypeVar("T")
 TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -173,6 +174,7 @@ def refuse_unsealed(path: Path) -> None:
 
 
 def _read(path: Path, what: Callable[[], T]) -> T | None:
+    archive.unpack(path.parent)
     try:
         return what()
     except (FileNotFoundError, NotADirectoryError):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ntkrepro.config.identity import Run
+from ntkrepro.records import archive
 from ntkrepro.sweep import status
 from ntkrepro.sweep.status import Failure
 
@@ -31,6 +32,8 @@ class Attempt(NamedTuple):
         shared: bool = False,
     ) -> "Attempt":
         """What is there now is from before. With `force` that is neither kept nor gone on from."""
+        for folder in {run.path.parent for run in runs}:
+            archive.unpack(folder)
         notes = [status.failure(run) for run in runs]
         failed = frozenset(note.nonce for note in notes if note)
         stamps = {run.id: stamp(run) for run in runs if force}
