@@ -47,6 +47,11 @@ def pytest_configure(config: pytest.Config) -> None:
         archive.unpack(Path(__file__).parents[1] / "results/runs")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes begin first, else one process ends alone with them."""
+    items.sort(key=lambda item: item.path.name not in ("test_docs.py", "test_controls.py"))
+
+
 @pytest.fixture(scope="session")
 def tfds_dir() -> Path:
     """The folder that holds the prepared data sets; skips, saying how to prepare what lacks."""

@@ -174,8 +174,8 @@ def refuse_unsealed(path: Path) -> None:
 
 
 def _read(path: Path, what: Callable[[], T]) -> T | None:
-    archive.unpack(path.parent)
     try:
+        archive.unpack(path.parent)
         return what()
     except (FileNotFoundError, NotADirectoryError):
         return None
